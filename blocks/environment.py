@@ -1,0 +1,242 @@
+"""The environment of a process: the only module that reads it, and the one that shapes Prefect's.
+
+Belongs here: which variables this project knows, their bounds, and the variables that a Prefect
+server and its clients need. Does not belong here: Prefect itself, which reads its variables when it
+is imported, so that everything here must be settled before.
+
+Of two sources of the same value the nearer one wins: an option on the command line, then the
+environment, then the default here.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sensequant.errors import ConfigError
+
+__all__ = [
+    "SERVER_SETTINGS_FILE",
+    "Environment",
+    "apply_variables",
+    "child_environment",
+    "prefect_environment",
+    "read_environment",
+    "server_settings",
+]
+
+SERVER_SETTINGS_FILE = Path(__file__).parent.parent / "deployments" / "server.env"
+"""Settings of the Prefect server that an operator may override by the environment."""
+
+_VARIABLES = {
+    "home": "SENSEQUANT_HOME",
+    "port": "SENSEQUANT_PORT",
+    "workers": "SENSEQUANT_WORKERS",
+    "api_url": "PREFECT_API_URL",
+}
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+class Environment(BaseSettings):
+    """What the environment says about this machine's place in the project.
+
+    Empty variables count as not given.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Annotated[Path, AfterValidator(_absolute)] = Field(
+        default=Path("data"),
+        validate_default=True,
+        validation_alias="SENSEQUANT_HOME",
+        description="Root of all data at rest; a relative path is taken from the working folder.",
+    )
+    port: int = Field(
+        default=4200,
+        ge=1024,
+        le=65535,
+        validation_alias="SENSEQUANT_PORT",
+        description="TCP port of the Prefect server on loopback.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        validation_alias="SENSEQUANT_WORKERS",
+        description="Units of work that run side by side; the number of cores when not given.",
+    )
+    api_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+/api",
+        validation_alias="PREFECT_API_URL",
+        description="Address of an existing Prefect server; one is started on loopback without.",
+    )
+
+    @model_validator(mode="after")
+    def _port_and_address_agree(self) -> Self:
+        if self.api_url is not None and self.is_port_given and self.port != self.local_port:
+            message = (
+                f"SENSEQUANT_PORT or --port says {self.port}, but PREFECT_API_URL says "
+                f"{self.api_url}: unset one of them"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def is_port_given(self) -> bool:
+        """Whether somebody chose the port, so that no other one may be used in its place."""
+        return "port" in self.model_fields_set
+
+    @property
+    def local_port(self) -> int | None:
+        """Port of the server on this machine's loopback; None where the server is elsewhere."""
+        if self.api_url is None:
+            return self.port
+        parts = urlsplit(self.api_url)
+        if parts.scheme != "http" or not _is_loopback(parts.hostname):
+            return None
+        return parts.port or 80
+
+    @property
+    def server_url(self) -> str:
+        """Address of the server's API."""
+        return self.api_url or f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def ui_url(self) -> str:
+        """Address of the server's pages, without a trailing slash."""
+        return self.server_url.split("/api", maxsplit=1)[0]
+
+    @cached_property
+    def prefect_home(self) -> Path:
+        """Folder of the Prefect server's database, log and state, and of stored results."""
+        return self.home / "prefect"
+
+    def on_port(self, port: int) -> Self:
+        """Return the same environment with the loopback server on another port."""
+        return type(self).model_validate(
+            {
+                _VARIABLES["home"]: self.home,
+                _VARIABLES["workers"]: self.workers,
+                _VARIABLES["port"]: port,
+                _VARIABLES["api_url"]: f"http://127.0.0.1:{port}/api",
+            }
+        )
+
+
+def read_environment(
+    *, home: Path | None = None, port: int | None = None, workers: int | None = None
+) -> Environment:
+    """Return the environment, with what the command line said in place of it.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of its bounds, or two of them contradict each other.
+    """
+    given: Mapping[str, Any] = {
+        _VARIABLES["home"]: home,
+        _VARIABLES["port"]: port,
+        _VARIABLES["workers"]: workers,
+    }
+    try:
+        return Environment(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            "environment is wrong",
+            where=names or "SENSEQUANT_PORT and PREFECT_API_URL",
+            expected=first["msg"].removeprefix("Value error, "),
+            found=repr(first["input"]) if names else "",
+            remedy="correct the variable or the option of the same name",
+        ) from error
+
+
+def prefect_environment(env: Environment) -> dict[str, str]:
+    """Return the variables that a Prefect server and its clients need, complete.
+
+    Returns
+    -------
+    dict
+        The settings of `deployments/server.env` (the environment's own values where it has them),
+        then what correctness rests on: where the server is, where its data lie, that no server is
+        ever started in passing, and that results are stored as JSON.
+    """
+    variables = {
+        **{name: os.environ.get(name, value) for name, value in server_settings().items()},
+        "SENSEQUANT_HOME": str(env.home),
+        "PREFECT_API_URL": env.server_url,
+        "PREFECT_HOME": str(env.prefect_home),
+        "PREFECT_LOCAL_STORAGE_PATH": str(env.prefect_home / "results"),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        # The server that Prefect starts in passing loses nine of ten task runs.
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        # By default the pages are unpacked into the installed package, which may be read-only.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(env.prefect_home / "ui"),
+    }
+    if env.local_port is not None:
+        variables["SENSEQUANT_PORT"] = variables["PREFECT_SERVER_API_PORT"] = str(env.local_port)
+    return variables
+
+
+def server_settings(path: Path = SERVER_SETTINGS_FILE) -> dict[str, str]:
+    """Return the NAME=VALUE lines of a settings file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, or a line is neither empty, nor a comment, nor NAME=VALUE.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            "settings of the server cannot be read",
+            where=str(path),
+            expected="a file of NAME=VALUE lines",
+            found=error.strerror or str(error),
+            remedy="install sensequant again; the file is part of it",
+        ) from error
+    settings: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, separator, value = line.partition("=")
+        if not separator or not name.isidentifier():
+            raise ConfigError(
+                "line is no setting",
+                where=f"{path}, line {number}",
+                expected="NAME=VALUE, a comment or an empty line",
+                found=repr(line),
+            )
+        settings[name] = value.strip()
+    return settings
+
+
+def apply_variables(variables: Mapping[str, str]) -> None:
+    """Put variables into this process; must precede the first import of Prefect."""
+    os.environ.update(variables)
+
+
+def child_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with `variables` on top, for a child process."""
+    return {**os.environ, **variables}
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,49 @@
+"""Stage 1: bring the bars of every requested symbol into the store, chunk by chunk."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from sensequant.runs import Stage
+from sensequant.settings import RunRequest, TrainingConfig
+from tasks.ingestion import fetch_chunk, freeze_bars, plan_chunks, settle_data, symbols_fetched
+from tasks.plans import failure_limit
+from tasks.release import open_run
+from tasks.runners import runner
+from tasks.stages import open_stage
+from tasks.units import collect
+
+__all__ = ["ingest_bars"]
+
+
+@flow(name="ingest-bars", flow_run_name="data ingestion {run_id}", task_runner=runner())
+def ingest_bars(
+    request: RunRequest = RunRequest(),
+    config: TrainingConfig = TrainingConfig(),
+    run_id: str | None = None,
+) -> State[Any]:
+    """Fetch, check and store bars, and plan the run's windows.
+
+    Parameters
+    ----------
+    request
+        What to ingest; opens a new run, whose later stages can then be started by its id.
+    config
+        Settings of the new run.
+    run_id
+        An existing run to ingest for; then its own request and configuration count.
+    """
+    opened = run_id or open_run(request, config)
+    with open_stage(opened, Stage.DATA_INGESTION) as stage:
+        chunks = plan_chunks(opened)
+        stage.expect(2 * len(chunks))
+        fetched = collect(fetch_chunk.map(opened, chunks))
+        frozen = collect(freeze_bars.map(opened, symbols_fetched(fetched)))
+        stage.finish(
+            [*fetched, *frozen],
+            kind="chunk",
+            max_failure_rate=failure_limit(opened),
+            found=settle_data(opened, symbols_fetched(frozen)),
+        )
+    return stage.state

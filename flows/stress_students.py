@@ -1,0 +1,37 @@
+"""Stage 8, run before the audit: how the students behave in dated crises."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from sensequant.runs import Stage
+from tasks.crises import replay_scenario, summarise_stress
+from tasks.plans import failure_limit, planned_scenarios
+from tasks.runners import runner
+from tasks.stages import open_stage
+from tasks.units import collect
+
+__all__ = ["stress_students"]
+
+
+@flow(name="stress-students", flow_run_name="stress tests {run_id}", task_runner=runner())
+def stress_students(run_id: str) -> State[Any]:
+    """Replay the students on crises whose bars they never saw.
+
+    Parameters
+    ----------
+    run_id
+        A run whose students are trained.
+    """
+    with open_stage(run_id, Stage.STRESS_TESTS) as stage:
+        scenarios = planned_scenarios(run_id)
+        stage.expect(len(scenarios))
+        units = collect(replay_scenario.map(run_id, scenarios))
+        stage.finish(
+            units,
+            kind="stress",
+            max_failure_rate=failure_limit(run_id),
+            found=summarise_stress(run_id),
+        )
+    return stage.state

@@ -1,0 +1,446 @@
+"""Gradient boosting: the only module that knows LightGBM.
+
+Belongs here: the device that a fit runs on, fitting, and saving and loading as text. Does not
+belong here: the settings (`booster_config`), what is learnt from which rows (`teacher`, `student`),
+and the check of a text before LightGBM may see it (`model_text`).
+
+Conventions: features are a float64 array of shape (n_rows, n_columns) in which NaN means missing;
+infinity is refused. Fits are deterministic: `deterministic=true` with histograms built column by
+column gives the same trees for any number of threads, and the one line of the text that names the
+number of threads is written with a fixed value. LightGBM prints nothing: it runs at verbosity -1,
+and whether a GPU works is asked in a child process, because LightGBM prints a refusal past Python.
+
+Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree".
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sensequant.booster_config import BoosterConfig
+from sensequant.errors import ConfigError, InvalidBarsError, RecordError
+from sensequant.model_text import read_model_text, verify_digest
+
+__all__ = [
+    "FittedBooster",
+    "Floats",
+    "Objective",
+    "Predictor",
+    "TrainingData",
+    "feature_matrix",
+    "fit_predictor",
+    "load_booster",
+    "predict",
+    "resolve_device",
+    "train_booster",
+]
+
+Floats = npt.NDArray[np.float64]
+"""A float64 array."""
+
+Objective = Literal["binary", "cross_entropy"]
+
+# LightGBM types its callbacks loosely; its training function is wrapped here, once.
+_train = cast("Callable[..., lightgbm.Booster]", lightgbm.train)  # pyright: ignore[reportUnknownMemberType]
+
+_PROBE_SECONDS = 120
+_PROBE = """
+import json, sys
+import lightgbm, numpy
+rows = lightgbm.Dataset(numpy.arange(64.0).reshape(32, 2), numpy.arange(32) % 2)
+lightgbm.train(json.loads(sys.argv[1]), rows, num_boost_round=1)
+"""
+_COLUMN_NAME = re.compile(r"[A-Za-z0-9_.]+")
+_THREADS_LINE = re.compile(r"^\[num_threads: \d+\]$", flags=re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Rows to learn from.
+
+    Parameters
+    ----------
+    features
+        Shape (n_rows, n_columns); NaN is missing.
+    targets
+        Shape (n_rows,); 0 or 1 for `binary`, in [0, 1] for `cross_entropy`.
+    columns
+        Names of the columns of `features`; letters, digits, underscore and dot.
+    weights
+        Shape (n_rows,), positive; None for equal weights.
+    """
+
+    features: Floats
+    targets: Floats
+    columns: tuple[str, ...]
+    weights: Floats | None = None
+
+    def __post_init__(self) -> None:
+        _check_features(self.features, columns=self.columns)
+        for name, values in (("targets", self.targets), ("weights", self.weights)):
+            if values is not None and values.shape != (len(self.features),):
+                raise ConfigError(
+                    f"{name} do not fit the features",
+                    expected=f"shape ({len(self.features)},)",
+                    found=f"shape {values.shape}",
+                )
+        if not ((self.targets >= 0) & (self.targets <= 1)).all():
+            raise ConfigError(
+                "targets are outside [0, 1]", remedy="drop rows without a label first"
+            )
+        if self.weights is not None and not (np.isfinite(self.weights) & (self.weights > 0)).all():
+            raise ConfigError("weights are not all finite and positive")
+        _check_names(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A model ready to score rows; safe to share between threads."""
+
+    columns: tuple[str, ...]
+    n_rounds: int
+    booster: lightgbm.Booster
+
+
+@dataclass(frozen=True, slots=True)
+class FittedBooster:
+    """A fitted model with what it says about itself.
+
+    Attributes
+    ----------
+    model_text
+        LightGBM's own text, the same bytes for any number of threads.
+    sha256
+        Of the text's bytes.
+    best_iteration
+        Rounds kept: those of the least validation loss, or all that were asked for.
+    n_trees
+        Trees in the text; fewer than `best_iteration` if no further split was possible.
+    parameters
+        Every parameter as the booster wrote it.
+    importance_gain, n_splits
+        Per column name, in the order of the columns: total gain and count of splits.
+    predictor
+        The same model, ready to score without reading the text again.
+    """
+
+    model_text: str
+    sha256: str
+    best_iteration: int
+    n_trees: int
+    parameters: Mapping[str, str]
+    importance_gain: Mapping[str, float]
+    n_splits: Mapping[str, int]
+    predictor: Predictor
+
+
+def feature_matrix(frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
+    """Return the columns, by name and in this order, as float64 with NaN for null.
+
+    Raises
+    ------
+    RecordError
+        A column is missing; the message names it.
+    """
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise RecordError(
+            "feature columns are missing",
+            where=", ".join(missing),
+            expected=f"{len(columns)} columns by name",
+            found=f"{len(columns) - len(missing)} of them",
+            remedy="build the features with the configuration that the model was trained with",
+        )
+    matrix = frame.select(pl.col(name).cast(pl.Float64) for name in columns).to_numpy()
+    return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def resolve_device(config: BoosterConfig) -> str:
+    """Return the device that a fit will use: asked for and working, never assumed.
+
+    A tiny model is fitted on it in a child process, once per device. The answer is `cpu`, `gpu`
+    or `cuda`.
+
+    Raises
+    ------
+    ConfigError
+        The device was asked for by name and this build or machine has it not.
+    """
+    if config.device == "cpu":
+        return "cpu"
+    candidates = ("cuda", "gpu") if config.device == "auto" else (config.device,)
+    refusals: dict[str, str] = {}
+    for device in candidates:
+        refusal = _refusal_of(device, config.gpu_platform_id, config.gpu_device_id)
+        if refusal is None:
+            return device
+        refusals[device] = refusal
+    if config.device == "auto":
+        return "cpu"
+    raise ConfigError(
+        "LightGBM cannot use the device",
+        where="device",
+        expected=config.device,
+        found=refusals[config.device],
+        remedy="install a LightGBM build and driver for this device, or set device to cpu or auto",
+    )
+
+
+def fit_predictor(
+    data: TrainingData,
+    *,
+    objective: Objective,
+    config: BoosterConfig,
+    seed: int,
+    n_threads: int,
+    validation: TrainingData | None = None,
+    n_rounds: int | None = None,
+) -> Predictor:
+    """Fit a model that is used at once and not kept, as in cross-fitting.
+
+    Parameters
+    ----------
+    data
+        Rows to learn from.
+    objective
+        `binary` for hard labels, `cross_entropy` for targets in [0, 1].
+    config
+        Settings.
+    seed
+        Of bagging and column sampling, in [0, 2**31).
+    n_threads
+        Threads of this fit; the caller's budget, at least 1.
+    validation
+        Rows whose loss ends the fit early, if `config.early_stopping_rounds` is not 0.
+    n_rounds
+        Rounds instead of `config.n_estimators`.
+
+    Raises
+    ------
+    ConfigError
+        Settings, targets or names that LightGBM cannot take; a device that it does not have.
+    """
+    if objective == "binary" and not np.isin(data.targets, (0.0, 1.0)).all():
+        raise ConfigError("binary targets are not all 0 or 1", remedy="use cross_entropy")
+    parameters = _parameters(config, objective=objective, seed=seed, n_threads=n_threads)
+    train = _dataset(data)
+    held_out: list[lightgbm.Dataset] = []
+    if validation is not None and config.early_stopping_rounds:
+        parameters["early_stopping_round"] = config.early_stopping_rounds
+        held_out = [_dataset(validation, reference=train)]
+    try:
+        booster = _train(
+            parameters,
+            train,
+            num_boost_round=config.n_estimators if n_rounds is None else n_rounds,
+            valid_sets=held_out,
+            # Otherwise LightGBM writes the model to text and reads it again at the end of each fit.
+            keep_training_booster=True,
+        )
+    except lightgbm.basic.LightGBMError as error:
+        raise ConfigError("LightGBM refused to fit", found=str(error)) from error
+    rounds = booster.best_iteration if held_out else booster.num_trees()
+    return Predictor(columns=data.columns, n_rounds=max(1, rounds), booster=booster)
+
+
+def train_booster(
+    data: TrainingData,
+    *,
+    objective: Objective,
+    config: BoosterConfig,
+    seed: int,
+    n_threads: int,
+    validation: TrainingData | None = None,
+    n_rounds: int | None = None,
+) -> FittedBooster:
+    """Fit a model to keep; parameters and errors as `fit_predictor`."""
+    predictor = fit_predictor(
+        data,
+        objective=objective,
+        config=config,
+        seed=seed,
+        n_threads=n_threads,
+        validation=validation,
+        n_rounds=n_rounds,
+    )
+    return _describe(predictor)
+
+
+def load_booster(model_text: str, *, sha256: str | None) -> Predictor:
+    """Load a model from its text, once its digest and its structure are verified.
+
+    Parameters
+    ----------
+    model_text
+        Text that `train_booster` returned.
+    sha256
+        Digest that a manifest promises for it; None if there is none to compare with.
+
+    Raises
+    ------
+    DigestMismatchError
+        The text is not the one that the digest names.
+    RecordError
+        The text has no sound structure; LightGBM never sees it.
+    """
+    if sha256 is not None:
+        verify_digest(model_text, sha256=sha256)
+    structure = read_model_text(model_text)
+    booster = lightgbm.Booster(model_str=model_text)
+    return Predictor(columns=structure.columns, n_rounds=structure.n_trees, booster=booster)
+
+
+def predict(predictor: Predictor, features: Floats, *, n_threads: int) -> Floats:
+    """Return the score of each row: shape (n_rows,), in [0, 1].
+
+    Parameters
+    ----------
+    predictor
+        From `load_booster` or `FittedBooster.predictor`; both give the same bits.
+    features
+        Shape (n_rows, n_columns) in the order of `predictor.columns`; NaN is missing.
+    n_threads
+        Threads to use, at least 1.
+
+    Raises
+    ------
+    ConfigError
+        The array has another number of columns.
+    InvalidBarsError
+        A feature is infinite.
+    """
+    _check_features(features, columns=predictor.columns)
+    if not len(features):
+        return np.empty(0, dtype=np.float64)
+    scores = predictor.booster.predict(
+        features, num_iteration=predictor.n_rounds, num_threads=n_threads
+    )
+    return cast("Floats", scores)
+
+
+@cache
+def _refusal_of(device: str, platform_id: int, device_id: int) -> str | None:
+    parameters = {
+        "objective": "binary",
+        "device_type": device,
+        "gpu_platform_id": platform_id,
+        "gpu_device_id": device_id,
+        "min_data_in_leaf": 1,
+        "verbosity": -1,
+        "num_threads": 1,
+    }
+    try:
+        probe = subprocess.run(  # noqa: S603 - a constant program and numbers that were checked
+            [sys.executable, "-c", _PROBE, json.dumps(parameters)],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_PROBE_SECONDS} seconds"
+    if probe.returncode == 0:
+        return None
+    said = [line for line in probe.stderr.splitlines() if "LightGBMError:" in line]
+    if not said:
+        return f"the probe ended with code {probe.returncode}"
+    return said[-1].partition("LightGBMError:")[2].strip()
+
+
+def _parameters(
+    config: BoosterConfig, *, objective: Objective, seed: int, n_threads: int
+) -> dict[str, Any]:
+    device = resolve_device(config)
+    parameters: dict[str, Any] = {
+        "objective": objective,
+        "device_type": device,
+        "num_leaves": config.num_leaves,
+        "max_depth": config.max_depth,
+        "learning_rate": config.learning_rate,
+        "min_data_in_leaf": config.min_child_samples,
+        "bagging_fraction": config.subsample,
+        "bagging_freq": config.bagging_freq,
+        "feature_fraction": config.colsample_bytree,
+        "lambda_l2": config.reg_lambda,
+        "seed": seed,
+        "deterministic": True,
+        "num_threads": n_threads,
+        "verbosity": -1,
+        # CUDA knows row-wise histograms only; else column-wise, whose sums no thread count changes.
+        "force_row_wise" if device == "cuda" else "force_col_wise": True,
+    }
+    if device != "cpu":
+        parameters["gpu_device_id"] = config.gpu_device_id
+    if device == "gpu":
+        parameters["gpu_platform_id"] = config.gpu_platform_id
+        parameters["gpu_use_dp"] = config.gpu_use_dp
+    return parameters
+
+
+def _dataset(data: TrainingData, *, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+    return lightgbm.Dataset(
+        data.features,
+        data.targets,
+        weight=data.weights,
+        reference=reference,
+        feature_name=list(data.columns),
+        categorical_feature=[],
+    )
+
+
+def _describe(predictor: Predictor) -> FittedBooster:
+    booster, rounds = predictor.booster, predictor.n_rounds
+    text = _THREADS_LINE.sub("[num_threads: 1]", booster.model_to_string(num_iteration=rounds))
+    gain = booster.feature_importance("gain", iteration=rounds).tolist()
+    splits = booster.feature_importance("split", iteration=rounds).tolist()
+    tail = text.partition("\nparameters:\n")[2].partition("\nend of parameters\n")[0]
+    pairs = (line[1:-1].partition(": ") for line in tail.splitlines() if line)
+    return FittedBooster(
+        model_text=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+        best_iteration=rounds,
+        n_trees=min(rounds, booster.num_trees()),
+        parameters=MappingProxyType({name: value for name, _, value in pairs}),
+        importance_gain=MappingProxyType(dict(zip(predictor.columns, gain, strict=True))),
+        n_splits=MappingProxyType(dict(zip(predictor.columns, splits, strict=True))),
+        predictor=predictor,
+    )
+
+
+def _check_features(features: Floats, *, columns: tuple[str, ...]) -> None:
+    if features.ndim != 2 or features.shape[1] != len(columns):  # noqa: PLR2004 - rows and columns
+        raise ConfigError(
+            "features do not fit the model's columns",
+            expected=f"shape (n_rows, {len(columns)})",
+            found=f"shape {features.shape}",
+        )
+    if np.isinf(features).any():
+        names = [columns[i] for i in np.flatnonzero(np.isinf(features).any(axis=0))]
+        raise InvalidBarsError(
+            "features are infinite",
+            where=", ".join(names),
+            expected="finite numbers, or NaN for missing",
+            remedy="check the bars for zero prices and volumes",
+        )
+
+
+def _check_names(columns: tuple[str, ...]) -> None:
+    wrong = [name for name in columns if not _COLUMN_NAME.fullmatch(name)]
+    if wrong or len(set(columns)) != len(columns) or not columns:
+        raise ConfigError(
+            "columns cannot be named in a model",
+            where=", ".join(wrong),
+            expected="at least one, each once, of letters, digits, underscore and dot",
+        )

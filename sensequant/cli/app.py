@@ -1,0 +1,277 @@
+"""`sensequant` on a terminal: its commands, their options, exit codes and errors.
+
+Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
+
+Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted. A verdict is an answer: a rejected
+model exits with 0.
+
+Modules of the commands are imported by the commands, so that `--help` is there at once and Prefect
+is not loaded before its variables are set.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from blocks.environment import Environment, read_environment
+from sensequant import __version__
+from sensequant.cli.arguments import RunArguments
+from sensequant.cli.output import console_for, print_error, print_facts, print_table
+from sensequant.errors import ConfigError, SenseQuantError
+
+__all__ = ["Place", "app", "main"]
+
+EXIT_FAILED = 1
+EXIT_ASKED_WRONGLY = 2
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="sensequant",
+    help="From NSE bars to a trading model that a person can decide on.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+calendar_app = App(name="calendar", help="The calendar of NSE.")
+app.command(calendar_app)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where data and server are.
+
+    Parameters
+    ----------
+    home
+        Root of all data; SENSEQUANT_HOME or ./data when left out.
+    port
+        Port of the Prefect server on loopback; SENSEQUANT_PORT or 4200 when left out.
+    debug
+        Show the traceback of an error.
+    """
+
+    home: Path | None = None
+    port: int | None = None
+    debug: Annotated[bool, Parameter(negative="")] = False
+
+    def environment(self, *, workers: int | None = None) -> Environment:
+        """Return the environment with these options in place of its variables."""
+        return read_environment(home=self.home, port=self.port, workers=workers)
+
+
+@app.command(group="Runs")
+def run(
+    arguments: RunArguments | None = None,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Execute the eight stages, from bars to a recommendation.
+
+    Starts a Prefect server if none answers, and leaves it there for the run's page.
+
+    Parameters
+    ----------
+    arguments
+        Which data, which method.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.run import start_run  # noqa: PLC0415
+
+    asked = arguments or RunArguments()
+    env = (place or Place()).environment(workers=asked.workers)
+    return start_run(asked, env, is_verbose=verbose)
+
+
+@app.command(group="Runs")
+def runs(*, place: Place | None = None) -> None:
+    """List the runs below the home, the newest first.
+
+    Parameters
+    ----------
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.show import show_runs  # noqa: PLC0415
+    from sensequant.cli.stored import stored_runs  # noqa: PLC0415
+
+    show_runs(console_for(sys.stdout), stored_runs((place or Place()).environment().home))
+
+
+@app.command(group="Runs")
+def show(
+    run: str,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    files: Annotated[bool, Parameter(negative="")] = False,
+    place: Place | None = None,
+) -> None:
+    """Show a run: stages, verdict with gates, what was left out and why, artifacts.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    json
+        Print everything as one JSON object.
+    files
+        List every artifact with its sha256.
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.show import run_as_json, show_run  # noqa: PLC0415
+    from sensequant.cli.stored import find_run, read_run  # noqa: PLC0415
+
+    stored = read_run(find_run((place or Place()).environment().home, run))
+    if json:
+        sys.stdout.write(run_as_json(stored) + "\n")
+    else:
+        show_run(console_for(sys.stdout), stored, all_files=files)
+
+
+@app.command(group="Runs")
+def verify(run: str, /, *, place: Place | None = None) -> int:
+    """Check every file of a run against its manifest; exit with 1 if one differs.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.stored import find_run  # noqa: PLC0415
+    from sensequant.release.manifest import verify_manifest  # noqa: PLC0415
+
+    folder = find_run((place or Place()).environment().home, run)
+    problems = verify_manifest(folder)
+    console = console_for(sys.stdout)
+    print_facts(console, [("run", folder.run_id)])
+    print_facts(console, [(problem.kind.value, problem.path) for problem in problems])
+    print_facts(console, [("manifest", "fail" if problems else "ok, every file is as it says")])
+    return EXIT_FAILED if problems else 0
+
+
+@app.command(group="Machine")
+def doctor(*, place: Place | None = None) -> int:
+    """Check that this machine can do the work; exit with 1 if it cannot.
+
+    Parameters
+    ----------
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.doctor import CheckStatus, check_all  # noqa: PLC0415
+
+    checks = list(check_all((place or Place()).environment()))
+    console = console_for(sys.stdout)
+    rows = [[check.status.value, check.name, check.found] for check in checks]
+    print_table(console, ["status", "check", "found"], rows)
+    print_facts(console, [(f"what to do about {c.name}", c.remedy) for c in checks if c.remedy])
+    return EXIT_FAILED if any(check.status is CheckStatus.FAIL for check in checks) else 0
+
+
+@app.command(group="Machine")
+def up(*, place: Place | None = None) -> None:
+    """Start the Prefect server on loopback, if none answers.
+
+    Parameters
+    ----------
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.server import ensure_server  # noqa: PLC0415
+
+    server = ensure_server((place or Place()).environment())
+    facts = [
+        ("server", f"{'started' if server.is_new else 'found'}, Prefect {server.version}"),
+        ("pages", server.environment.ui_url),
+        ("api", server.environment.server_url),
+        ("stop", "`sensequant down`" if server.is_ours else "not ours, so `down` leaves it"),
+    ]
+    print_facts(console_for(sys.stdout), facts)
+
+
+@app.command(group="Machine")
+def down(*, place: Place | None = None) -> None:
+    """Stop the Prefect server that was started for this home; never another one.
+
+    Parameters
+    ----------
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.server import stop_server  # noqa: PLC0415
+
+    stopped = stop_server((place or Place()).environment())
+    found = "none of ours was running" if stopped is None else f"stopped, process {stopped.pid}"
+    print_facts(console_for(sys.stdout), [("server", found)])
+
+
+@calendar_app.command(name="check")
+def calendar_check(*, bars: Path | None = None, place: Place | None = None) -> int:
+    """Compare the calendar with the sessions on which trade was observed; exit with 1 if not equal.
+
+    Parameters
+    ----------
+    bars
+        Folder of files, or a home with stored bars; this home when left out.
+    place
+        Where data and server are.
+    """
+    from sensequant.cli.calendar import check_calendar  # noqa: PLC0415
+
+    folder = bars or (place or Place()).environment().home
+    return 0 if check_calendar(console_for(sys.stdout), folder) else EXIT_FAILED
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Execute one command line and return its exit code; the entry point of `sensequant`."""
+    words = list(sys.argv[1:] if tokens is None else tokens)
+    errors = console_for(sys.stderr)
+    is_debugging = "--debug" in words
+    try:
+        code = app(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print_error(errors, _misunderstood(error))
+        return EXIT_ASKED_WRONGLY
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the edge to a person: a message, not a traceback
+        if is_debugging:
+            traceback.print_exc()
+        print_error(errors, error if isinstance(error, SenseQuantError) else _unforeseen(error))
+        return EXIT_ASKED_WRONGLY if isinstance(error, ConfigError) else EXIT_FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _misunderstood(error: CycloptsError) -> ConfigError:
+    return ConfigError(
+        "command line is not understood",
+        found=" ".join(str(error).split()),
+        remedy="`sensequant --help` lists the commands, `sensequant COMMAND --help` its options",
+    )
+
+
+def _unforeseen(error: Exception) -> SenseQuantError:
+    return SenseQuantError(
+        "unexpected error",
+        found=" ".join(f"{type(error).__name__}: {error}".split()),
+        remedy="run again with --debug and report the traceback",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The options of `sensequant run`, as they are typed.
+
+Belongs here: names of options and their help. Does not belong here: what they mean (`cli.asking`),
+so that the help does not wait for the libraries that know.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+__all__ = ["RunArguments"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """Which data, which method, and how to execute it.
+
+    Parameters
+    ----------
+    symbols
+        NSE tickers, separated by commas: RELIANCE,TCS.
+    universe
+        Name of a dated list of symbols: nifty100.
+    symbols_file
+        File with one ticker per line.
+    start
+        First session that a window may hold.
+    end
+        Last session that a window may hold.
+    source
+        Where bars come from: simulated, or files (with --data).
+    data
+        Folder of the files.
+    index_data
+        Folder of the index files; looked for beside the data when left out.
+    workers
+        Units that run side by side; the number of cores when left out.
+    skip_fetch
+        Use the bars that are already stored.
+    stages
+        Stages to execute, separated by commas; all eight when left out.
+    config
+        YAML or JSON file of settings.
+    set
+        One setting: teacher.booster.num_leaves=31; may be repeated.
+    seed
+        Seed of everything that draws at random.
+    run
+        An existing run to execute --stages of, with its own request and settings.
+    """
+
+    symbols: str | None = None
+    universe: str | None = None
+    symbols_file: Path | None = None
+    start: str | None = None
+    end: str | None = None
+    source: str | None = None
+    data: Path | None = None
+    index_data: Path | None = None
+    workers: int | None = None
+    skip_fetch: Annotated[bool, Parameter(negative="")] = False
+    stages: str | None = None
+    config: Path | None = None
+    set: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    seed: int | None = None
+    run: str | None = None

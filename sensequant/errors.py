@@ -1,0 +1,157 @@
+"""Every error of this project, branched by what the caller can do about it.
+
+Belongs here: the classes and the one way to word a message. Does not belong here: results. A gate
+that is not met, a poor Sharpe ratio or a symbol that was not yet listed are answers, not errors.
+
+- `ConfigError`: the request is wrong; change it and ask again (stop).
+- `DataError`: this input cannot be used; record why and go on without it (skip).
+- `LeakageError`: the future reached the past; always fatal (stop).
+- `SourceError`: a source of bars did not deliver; `RetryableError` says that asking again can help.
+- `RecordError`, `RegistryError`: what is stored is not what was promised (stop).
+"""
+
+from typing import Any
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DegenerateLabelsError",
+    "DigestMismatchError",
+    "InsufficientHistoryError",
+    "InvalidBarsError",
+    "LeakageError",
+    "MissingBarsError",
+    "RecordError",
+    "RegistryError",
+    "RetryableError",
+    "SchemaVersionError",
+    "SenseQuantError",
+    "SourceError",
+    "StorageError",
+]
+
+
+class SenseQuantError(Exception):
+    """Base of all errors of this project.
+
+    Parameters
+    ----------
+    what
+        What went wrong, as a short sentence without a full stop.
+    where
+        File, symbol, window, field or address concerned.
+    expected
+        What would have been right.
+    found
+        What it was.
+    remedy
+        What the reader can do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        expected: str = "",
+        found: str = "",
+        remedy: str = "",
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        if self.where:
+            parts.append(f"where: {self.where}")
+        if self.expected:
+            parts.append(f"expected: {self.expected}")
+        if self.found:
+            parts.append(f"found: {self.found}")
+        if self.remedy:
+            parts.append(f"what to do: {self.remedy}")
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds from positional arguments only and would lose the fields.
+        return (_rebuild, (type(self), self.what, dict(vars(self))))
+
+
+class ConfigError(SenseQuantError, ValueError):
+    """The request is wrong: unknown symbol, range upside down, conflicting options."""
+
+
+class DataError(SenseQuantError):
+    """The input cannot be used; the unit that needed it is skipped, with the reason code.
+
+    `reason` is one of the codes in `sensequant.records.SkipReason`.
+    """
+
+    reason = "no_data"
+
+
+class MissingBarsError(DataError):
+    """No bars where some were needed."""
+
+    reason = "no_data"
+
+
+class InvalidBarsError(DataError):
+    """Bars that contradict themselves or their schema."""
+
+    reason = "invalid_bars"
+
+
+class InsufficientHistoryError(DataError):
+    """Too few sessions or samples to learn from."""
+
+    reason = "insufficient_samples"
+
+
+class DegenerateLabelsError(DataError):
+    """Only one class among the labels."""
+
+    reason = "one_class"
+
+
+class LeakageError(SenseQuantError):
+    """Purge, embargo or the time of a feature was violated; never caught."""
+
+
+class SourceError(SenseQuantError):
+    """A source of bars refused or delivered nonsense; asking again will not help."""
+
+
+class RetryableError(SourceError):
+    """A source failed in a way that may pass; asking again can help."""
+
+
+class StorageError(SenseQuantError):
+    """The disk is full, a file cannot be read, a lock is held by another writer."""
+
+
+class RecordError(SenseQuantError):
+    """A stored record is not what its reader requires."""
+
+
+class SchemaVersionError(RecordError):
+    """A record was written with another schema than this code reads."""
+
+
+class DigestMismatchError(RecordError):
+    """A file is not the one that its digest names."""
+
+
+class RegistryError(SenseQuantError):
+    """The registry refuses: unknown run, illegal transition, conflicting write."""
+
+
+def _rebuild(cls: type[SenseQuantError], what: str, fields: dict[str, Any]) -> SenseQuantError:
+    error = cls.__new__(cls)
+    SenseQuantError.__init__(error, what)
+    vars(error).update(fields)
+    return error

@@ -1,0 +1,1 @@
+"""What the scores were worth out of sample: measures, costs, backtest, validation, significance."""

@@ -1,0 +1,407 @@
+"""The single tests and estimates on a series of net returns and its benchmark.
+
+Belongs here: one function per test, and the record that each returns. Does not belong here: which
+tests make up the assessment, and the checks of its input (`evaluation.significance`).
+
+Conventions: simple returns per session as fractions; estimates carry their unit; p-values are
+one-sided where the alternative is. A test that the data cannot answer has no figures and a
+`reason`; an absent p-value is never a pass.
+
+Sources
+-------
+- D. N. Politis and J. P. Romano (1994), "The Stationary Bootstrap".
+- W. K. Newey and K. D. West (1987, 1994): HAC errors; lags floor(4 (n / 100)^(2/9)).
+- D. H. Bailey and M. López de Prado (2012, 2014): see `evaluation.sharpe`.
+- M. C. Jensen (1968): alpha. T. H. Goodwin (1998), "The Information Ratio".
+- A. W. Lo (2002), "The Statistics of Sharpe Ratios": the error behind the detectable Sharpe ratio.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+
+from sensequant.evaluation.bootstrap import (
+    block_length,
+    stationary_bootstrap_interval,
+    stationary_draws,
+)
+from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig, TestResult
+from sensequant.evaluation.measures import annual_volatility, sharpe_ratio
+from sensequant.evaluation.sharpe import expected_max_sharpe, probabilistic_sharpe
+from sensequant.records import derive_seed
+
+__all__ = [
+    "alpha_beta",
+    "deflated_sharpe_test",
+    "detectable_sharpe",
+    "hac_lags",
+    "information_ratio",
+    "mean_excess_bootstrap",
+    "mean_excess_newey_west",
+    "probabilistic_sharpe_test",
+    "sharpe_estimate",
+    "tracking_error",
+]
+
+_RESIDUAL_NOISE = 1e-12
+"""Errors below this share of the spread of returns mean an exact fit."""
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    estimates: _Floats
+    errors: _Floats
+    freedom: float
+
+
+def hac_lags(n: int, horizon_sessions: int) -> int:
+    """Return the lags of HAC errors: max(h - 1, floor(4 (n / 100)^(2/9)))."""
+    return max(horizon_sessions - 1, math.floor(4 * (n / 100) ** (2 / 9)))
+
+
+def sharpe_estimate(data: ReturnSeries) -> TestResult:
+    """Return the annual Sharpe ratio over the risk-free return with its interval."""
+    blank = TestResult(
+        name="sharpe_ratio",
+        null=None,
+        alternative=None,
+        source="Sharpe (1994); interval by Politis and Romano (1994)",
+        assumptions="Stationary returns; excess over the constant risk-free return.",
+    )
+    reason = _unfit(data.net, data.config)
+
+    def ratio(values: _Floats) -> float | None:
+        return sharpe_ratio(values, risk_free_daily=data.risk_free, sessions_per_year=data.yearly)
+
+    return _bootstrapped(blank, data, data.net, ratio, reason=reason)
+
+
+def mean_excess_bootstrap(data: ReturnSeries) -> TestResult:
+    """Test the mean net return over the benchmark by the stationary bootstrap."""
+    blank = TestResult(
+        name="mean_excess_bootstrap",
+        null="mean net return over the benchmark <= 0",
+        alternative="mean net return over the benchmark > 0",
+        source="Politis and Romano (1994); block length by Politis and White (2004)",
+        assumptions="Stationary, weakly dependent excess returns.",
+    )
+    values = data.excess
+    reason = _unfit_pair(data)
+    if reason:
+        return _without(blank, values.size, reason)
+    block = block_length(values, min_block=data.horizon)
+    seed = derive_seed(data.seed, blank.name)
+    draws = stationary_draws(
+        values, np.mean, n_draws=data.config.n_draws, seed=seed, block_sessions=block
+    )[:, 0]
+    mean = float(values.mean())
+    tail = (1 - data.config.confidence) / 2
+    lower, upper = np.quantile(draws, [tail, 1 - tail]) * data.yearly
+    return _with(
+        blank,
+        data,
+        statistic=mean,
+        p_value=float((1 + (draws - mean >= mean).sum()) / (1 + draws.size)),
+        estimate=mean * data.yearly,
+        unit="fraction per year",
+        lower=float(lower),
+        upper=float(upper),
+        n=values.size,
+        n_effective=values.size / block,
+        block_sessions=block,
+        seed=seed,
+    )
+
+
+def mean_excess_newey_west(data: ReturnSeries) -> TestResult:
+    """Test the mean net return over the benchmark by a t-test with HAC errors."""
+    blank = TestResult(
+        name="mean_excess_newey_west",
+        null="mean net return over the benchmark <= 0",
+        alternative="mean net return over the benchmark > 0",
+        source="Newey and West (1987)",
+        assumptions="Stationary, weakly dependent excess returns; large sample.",
+    )
+    reason = _unfit_pair(data)
+    if reason:
+        return _without(blank, data.excess.size, reason)
+    lags = hac_lags(data.excess.size, data.horizon)
+    fit = _hac_fit(data.excess, np.ones((data.excess.size, 1)), lags)
+    result = _t_test(blank, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags)
+    n_effective, _ = _effective_size(data.excess, data.horizon)
+    return result.model_copy(update={"n_effective": n_effective})
+
+
+def probabilistic_sharpe_test(data: ReturnSeries) -> TestResult:
+    """Test the Sharpe ratio over the risk-free return against zero."""
+    blank = TestResult(
+        name="probabilistic_sharpe",
+        null="true Sharpe ratio <= 0",
+        alternative="true Sharpe ratio > 0",
+        source="Bailey and López de Prado (2012)",
+        assumptions="Returns independent in time; skewness and kurtosis as in the sample.",
+    )
+    return _sharpe_test(blank, data, benchmark_sharpe=0.0)
+
+
+def deflated_sharpe_test(data: ReturnSeries, n_trials: int, variance: float | None) -> TestResult:
+    """Test the Sharpe ratio against the best that as many trials reach without skill.
+
+    Parameters
+    ----------
+    data
+        The returns.
+    n_trials
+        Number of distinct configurations tried.
+    variance
+        Variance of their Sharpe ratios per session; None when unknown, which is only enough for
+        one trial.
+    """
+    blank = TestResult(
+        name="deflated_sharpe",
+        null="true Sharpe ratio <= the best expected of as many trials without skill",
+        alternative="true Sharpe ratio > the best expected of as many trials without skill",
+        source="Bailey and López de Prado (2014)",
+        assumptions="As the probabilistic Sharpe ratio; trials independent of each other.",
+    )
+    if n_trials > 1 and variance is None:
+        reason = f"the variance of the Sharpe ratios of {n_trials} trials is not known"
+        return _without(blank, data.net.size, reason)
+    best = expected_max_sharpe(n_trials, variance or 0.0)
+    return _sharpe_test(blank, data, benchmark_sharpe=best)
+
+
+def alpha_beta(data: ReturnSeries) -> tuple[TestResult, TestResult]:
+    """Regress the net return on the benchmark, both over the risk-free return, by HAC errors."""
+    alpha = TestResult(
+        name="alpha",
+        null="alpha against the benchmark <= 0",
+        alternative="alpha against the benchmark > 0",
+        source="Jensen (1968); errors by Newey and West (1987)",
+        assumptions="Linear in the benchmark's excess over the risk-free return; constant beta.",
+    )
+    beta = TestResult(
+        name="beta",
+        null="beta against the benchmark = 0",
+        alternative="beta against the benchmark != 0",
+        source="Jensen (1968); errors by Newey and West (1987)",
+        assumptions=alpha.assumptions,
+    )
+    n = data.paired_net.size
+    reason = _unfit_pair(data) or _unfit(data.benchmark, data.config)
+    if reason:
+        return _without(alpha, n, reason), _without(beta, n, reason)
+    lags = hac_lags(n, data.horizon)
+    design = np.column_stack([np.ones(n), data.benchmark - data.risk_free])
+    fit = _hac_fit(data.paired_net - data.risk_free, design, lags)
+    return (
+        _t_test(alpha, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags),
+        _t_test(beta, data, fit, 1, scale=1.0, unit="ratio", lags=lags),
+    )
+
+
+def information_ratio(data: ReturnSeries) -> TestResult:
+    """Return the annual mean excess over the benchmark per unit of its deviation."""
+    blank = TestResult(
+        name="information_ratio",
+        null=None,
+        alternative=None,
+        source="Goodwin (1998); interval by Politis and Romano (1994)",
+        assumptions="Stationary excess returns; annualised by the root of the sessions in a year.",
+    )
+
+    def ratio(values: _Floats) -> float | None:
+        return sharpe_ratio(values, sessions_per_year=data.yearly)
+
+    return _bootstrapped(blank, data, data.excess, ratio, reason=_unfit_pair(data))
+
+
+def tracking_error(data: ReturnSeries) -> TestResult:
+    """Return the annual deviation of the excess over the benchmark."""
+    blank = TestResult(
+        name="tracking_error",
+        null=None,
+        alternative=None,
+        source="Goodwin (1998); interval by Politis and Romano (1994)",
+        assumptions="Stationary excess returns; annualised by the root of the sessions in a year.",
+    )
+
+    def error(values: _Floats) -> float | None:
+        return annual_volatility(values, data.yearly)
+
+    reason = _unfit_pair(data)
+    return _bootstrapped(blank, data, data.excess, error, reason=reason, unit="fraction per year")
+
+
+def detectable_sharpe(data: ReturnSeries) -> TestResult:
+    """Return the least annual Sharpe ratio that so many sessions would have shown."""
+    blank = TestResult(
+        name="detectable_sharpe",
+        null=None,
+        alternative=None,
+        source="Lo (2002); effective sample by Newey and West (1987)",
+        assumptions="One-sided test of a Sharpe ratio near zero; large sample.",
+    )
+    reason = _unfit(data.net, data.config)
+    if reason:
+        return _without(blank, data.net.size, reason)
+    n_effective, lags = _effective_size(data.net, data.horizon)
+    reach = float(stats.norm.ppf(data.config.confidence) + stats.norm.ppf(data.config.power))
+    return _with(
+        blank,
+        data,
+        estimate=reach * math.sqrt(data.yearly / n_effective),
+        unit=f"annual Sharpe ratio detected with power {data.config.power:g}",
+        n=data.net.size,
+        n_effective=n_effective,
+        lags=lags,
+    )
+
+
+def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: float) -> TestResult:
+    reason = _unfit(data.net, data.config)
+    if reason:
+        return _without(blank, data.net.size, reason)
+    session_sharpe = cast(
+        "float", sharpe_ratio(data.net, risk_free_daily=data.risk_free, sessions_per_year=1)
+    )
+    skewness = float(stats.skew(data.net))
+    kurtosis = float(stats.kurtosis(data.net, fisher=False))
+    probability = probabilistic_sharpe(
+        session_sharpe,
+        benchmark_sharpe=benchmark_sharpe,
+        n=data.net.size,
+        skewness=skewness,
+        kurtosis=kurtosis,
+    )
+    if probability is None:
+        return _without(blank, data.net.size, "the variance of the Sharpe ratio is not positive")
+    return _with(
+        blank,
+        data,
+        statistic=float(stats.norm.ppf(probability)) if 0 < probability < 1 else None,
+        p_value=1 - probability,
+        estimate=probability,
+        unit="probability",
+        n=data.net.size,
+        inputs={
+            "sharpe_session": session_sharpe,
+            "benchmark_sharpe_session": benchmark_sharpe,
+            "skewness": skewness,
+            "kurtosis": kurtosis,
+        },
+    )
+
+
+def _bootstrapped(
+    blank: TestResult,
+    data: ReturnSeries,
+    values: _Floats,
+    statistic: Callable[[_Floats], float | None],
+    *,
+    reason: str | None,
+    unit: str = "annual ratio",
+) -> TestResult:
+    if reason:
+        return _without(blank, values.size, reason)
+    seed = derive_seed(data.seed, blank.name)
+    found = stationary_bootstrap_interval(
+        values,
+        statistic,
+        n_draws=data.config.n_draws,
+        confidence=data.config.confidence,
+        seed=seed,
+        min_block=data.horizon,
+    )
+    return _with(
+        blank,
+        data,
+        estimate=found.estimate,
+        unit=unit,
+        lower=found.lower,
+        upper=found.upper,
+        n=values.size,
+        n_effective=values.size / found.block_sessions,
+        block_sessions=found.block_sessions,
+        seed=seed,
+        reason=found.reason,
+    )
+
+
+def _t_test(
+    blank: TestResult,
+    data: ReturnSeries,
+    fit: _Fit,
+    place: int,
+    *,
+    scale: float,
+    unit: str,
+    lags: int,
+) -> TestResult:
+    estimate, error = float(fit.estimates[place]), float(fit.errors[place])
+    n = data.paired_net.size
+    if error <= _RESIDUAL_NOISE * float(data.paired_net.std()):
+        return _without(blank, n, "the returns follow the benchmark exactly")
+    statistic = estimate / error
+    is_two_sided = blank.alternative is not None and "!=" in blank.alternative
+    p_value = 2 * stats.t.sf(abs(statistic), fit.freedom) if is_two_sided else None
+    reach = float(stats.t.ppf((1 + data.config.confidence) / 2, fit.freedom)) * error
+    return _with(
+        blank,
+        data,
+        statistic=statistic,
+        p_value=float(stats.t.sf(statistic, fit.freedom) if p_value is None else p_value),
+        estimate=estimate * scale,
+        unit=unit,
+        lower=(estimate - reach) * scale,
+        upper=(estimate + reach) * scale,
+        n=n,
+        lags=lags,
+    )
+
+
+def _hac_fit(values: _Floats, design: _Floats, lags: int) -> _Fit:
+    model = cast("Any", OLS(values, design))
+    options = {"maxlags": lags, "use_correction": True}
+    fit = model.fit(cov_type="HAC", cov_kwds=options, use_t=True)
+    return _Fit(np.asarray(fit.params), np.asarray(fit.bse), float(fit.df_resid))
+
+
+def _effective_size(values: _Floats, horizon: int) -> tuple[float, int]:
+    lags = hac_lags(values.size, horizon)
+    error = _hac_fit(values, np.ones((values.size, 1)), lags).errors[0]
+    return float(values.var(ddof=1) / error**2), lags
+
+
+def _unfit(values: _Floats, config: SignificanceConfig) -> str | None:
+    if values.size < config.min_sessions:
+        return f"{values.size} sessions are too few, at least {config.min_sessions} are needed"
+    if sharpe_ratio(values) is None:
+        return "the returns do not vary"
+    return None
+
+
+def _unfit_pair(data: ReturnSeries) -> str | None:
+    if data.benchmark.size == 0:
+        return "no benchmark"
+    return _unfit(data.excess, data.config)
+
+
+def _without(blank: TestResult, n: int, reason: str) -> TestResult:
+    return blank.model_copy(update={"n": n, "reason": reason})
+
+
+def _with(blank: TestResult, data: ReturnSeries, **figures: Any) -> TestResult:
+    p_value = cast("float | None", figures.get("p_value"))
+    has_interval = figures.get("lower") is not None
+    figures["rejects_null"] = None if p_value is None else p_value < 1 - data.config.confidence
+    figures["confidence"] = data.config.confidence if has_interval else None
+    return TestResult.model_validate(blank.model_dump() | figures)

@@ -1,0 +1,1 @@
+"""What NSE traded and when: symbols, sessions, bars, their quality, adjustment and storage."""

@@ -1,0 +1,107 @@
+"""Bytes of one CSV file, plain or gzipped, to a table of texts.
+
+Belongs here: opening, unpacking and parsing one file, and the errors of a file that is damaged.
+Does not belong here: what the columns mean (`layouts`).
+
+Every cell stays text: whether it is a number is decided, row by row, by `market.quality`.
+"""
+
+import gzip
+import hashlib
+import io
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from sensequant.errors import InvalidBarsError, MissingBarsError
+
+__all__ = ["CSV_SUFFIXES", "CsvFile", "csv_stem", "normalised", "read_csv_file"]
+
+CSV_SUFFIXES = (".csv.gz", ".csv")
+
+
+class CsvFile(NamedTuple):
+    """A table of texts with normalised column names, and the sha256 of the file's bytes."""
+
+    table: pl.DataFrame
+    sha256: str
+
+
+def csv_stem(path: Path) -> str | None:
+    """Return the file's name without `.csv` or `.csv.gz`, or None if it is no CSV file."""
+    for suffix in CSV_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix)
+    return None
+
+
+def normalised(name: str) -> str:
+    """Return a column's name without outer blanks and byte-order mark, in lower case."""
+    return name.strip("\ufeff \t\"'").lower()
+
+
+def read_csv_file(path: Path) -> CsvFile:
+    """Read one CSV file, plain or gzipped.
+
+    Raises
+    ------
+    InvalidBarsError
+        The file cannot be read, is a damaged archive, or is no CSV table.
+    MissingBarsError
+        It holds no row.
+    """
+    packed = _bytes_of(path)
+    content = _unpacked(packed, path) if path.name.endswith(".gz") else packed
+    table = _parsed(content, path)
+    if table.is_empty():
+        raise MissingBarsError(
+            "file has a header and no rows" if table.width else "file is empty",
+            where=str(path),
+            expected="at least one row of bars",
+            found=", ".join(table.columns) or "no bytes",
+            remedy="fetch the file again or remove it",
+        )
+    names = [normalised(name) for name in table.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise _unreadable(path, "two columns have one name", ", ".join(twice))
+    return CsvFile(table.rename(dict(zip(table.columns, names, strict=True))), _sha256(packed))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, "file cannot be opened", error.strerror or str(error)) from error
+
+
+def _unpacked(packed: bytes, path: Path) -> bytes:
+    try:
+        return gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, "archive is damaged or cut off", str(error)) from error
+
+
+def _parsed(content: bytes, path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_csv(io.BytesIO(content), infer_schema=False)
+    except pl.exceptions.NoDataError:
+        return pl.DataFrame()
+    except (pl.exceptions.PolarsError, UnicodeError) as error:
+        raise _unreadable(path, "file is no CSV table", str(error).splitlines()[0]) from error
+
+
+def _unreadable(path: Path, what: str, found: str) -> InvalidBarsError:
+    return InvalidBarsError(
+        what,
+        where=str(path),
+        expected="a CSV table in UTF-8, plain or gzipped",
+        found=found,
+        remedy="fetch the file again or remove it",
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

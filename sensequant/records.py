@@ -1,0 +1,150 @@
+"""Base classes of everything that is written down, and the digests that bind it together.
+
+Belongs here: `Record` (what a step found), `Config` (what a step was asked), outcomes and skip
+reasons, digests of values and of the code. Does not belong here: the fields of one step's record;
+they stand beside the step.
+
+Numbers in records are finite or absent: NaN and infinity are refused when a record is made.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import date
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import AllowInfNan, BaseModel, ConfigDict
+
+__all__ = [
+    "Config",
+    "Finite",
+    "Outcome",
+    "Record",
+    "SkipReason",
+    "code_version",
+    "derive_seed",
+    "digest_of",
+    "digest_of_files",
+    "finite_or_none",
+]
+
+Finite = Annotated[float, AllowInfNan(False)]
+"""A float that is neither NaN nor infinite."""
+
+
+class Outcome(StrEnum):
+    """How a unit of work (chunk, window, student) ended."""
+
+    SUCCESS = "success"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class SkipReason(StrEnum):
+    """Why a unit of work has no result although nothing is broken."""
+
+    PRE_LISTING = "pre_listing"
+    NO_DATA = "no_data"
+    INVALID_BARS = "invalid_bars"
+    INSUFFICIENT_HISTORY = "insufficient_history"
+    INSUFFICIENT_FUTURE = "insufficient_future"
+    INSUFFICIENT_SAMPLES = "insufficient_samples"
+    ONE_CLASS = "one_class"
+    SUSPENDED = "suspended"
+    NO_TEACHER = "no_teacher"
+    NO_LATER_WINDOW = "no_later_window"
+    SEEN_IN_TRAINING = "seen_in_training"
+    NO_EARLIER_TRAINING = "no_earlier_training"
+    NO_BENCHMARK = "no_benchmark"
+
+
+class Config(BaseModel):
+    """One concern's settings: frozen, closed, bounded; defaults stand only here.
+
+    Every field has a description with its unit, because Prefect's form shows it to a person.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Record(BaseModel):
+    """What one step found: frozen, closed, finite numbers, with the version of its layout."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    schema_version: int = 1
+
+
+def digest_of(value: Any) -> str:
+    """Return the sha256 of a JSON-like value or pydantic model, independent of key order.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_as_json)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_files(paths: Iterable[Path], *, root: Path) -> str:
+    """Return one sha256 over the names (below `root`) and the contents of files."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(path.relative_to(root).as_posix().encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Return the digest of this library's own sources: what a cached result depends on.
+
+    The terminal's part is left out, because it computes nothing.
+    """
+    root = Path(__file__).parent
+    sources = [
+        path
+        for path in root.rglob("*")
+        if path.suffix in {".py", ".csv", ".yaml", ".j2"} and "cli" not in path.parts
+    ]
+    return digest_of_files(sources, root=root)
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """Return a seed for one named use, independent of the order in which uses happen.
+
+    Returns
+    -------
+    int
+        In [0, 2**31), which LightGBM and NumPy both take.
+    """
+    text = "\0".join([str(seed), *names])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def finite_or_none(value: float | np.floating[Any] | None) -> float | None:
+    """Return a plain float, or None for what is missing, NaN or infinite."""
+    if value is None or not np.isfinite(value):
+        return None
+    return float(value)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return value.as_posix()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    message = f"{type(value).__name__} has no digest"
+    raise TypeError(message)

@@ -1,0 +1,133 @@
+"""What a briefing holds, as a typed model that is stored as JSON and rendered as a page.
+
+Belongs here: the parts and their fields. Does not belong here: where a field comes from and how it
+is worded (`release.briefing`).
+
+Every part carries `is_simulated`, because parts are copied out of a page: a figure on invented bars
+must not travel without saying so. Returns and drawdowns are fractions, resilience is in points.
+"""
+
+from datetime import date, datetime
+
+from sensequant.records import Finite, Outcome, Record
+from sensequant.release.gates import Verdict
+from sensequant.runs import Stage, StageOutcome
+
+__all__ = [
+    "Briefing",
+    "BriefingFigure",
+    "Crises",
+    "CrisisLine",
+    "LeftOut",
+    "Risks",
+    "Section",
+    "StageLine",
+]
+
+
+class Section(Record):
+    """A part of the briefing; says by itself whether it rests on invented bars."""
+
+    is_simulated: bool
+
+
+class BriefingFigure(Section):
+    """One figure with its interval and what it rests on; a reason where it is absent."""
+
+    name: str
+    value: Finite | None
+    lower: Finite | None
+    upper: Finite | None
+    n: int
+    unit: str | None
+    p_value: Finite | None = None
+    reason: str | None
+
+
+class StageLine(Section):
+    """What one stage did."""
+
+    stage: Stage
+    outcome: StageOutcome
+    n_success: int
+    n_skipped: int
+    n_failed: int
+    failure_rate: Finite | None
+    seconds: Finite
+    findings: dict[str, Finite | int | str | bool | None]
+    error: str | None
+
+
+class CrisisLine(Section):
+    """How the candidate went through one crisis."""
+
+    title: str
+    first_session: date
+    last_session: date
+    kind: str
+    n_sessions: int
+    n_rows: int
+    total_return: Finite | None
+    max_drawdown: Finite | None
+    market_return: Finite | None
+    resilience: Finite | None
+    passes: bool | None
+    failure_modes: tuple[str, ...]
+
+
+class Crises(Section):
+    """All crises."""
+
+    n_evaluated: int
+    n_passed: int
+    n_skipped: int
+    skip_reasons: dict[str, int]
+    mean_resilience: Finite | None
+    worst_resilience: Finite | None
+    worst_scenario: str | None
+    lines: tuple[CrisisLine, ...]
+
+
+class LeftOut(Section):
+    """Units of one kind without a result, for one reason."""
+
+    kind: str
+    outcome: Outcome
+    reason: str
+    count: int
+    examples: tuple[str, ...]
+
+
+class Risks(Section):
+    """What speaks against promotion, what to keep in mind, and what a person has to look at."""
+
+    issues: tuple[str, ...]
+    warnings: tuple[str, ...]
+    manual_review: tuple[str, ...]
+
+
+class Briefing(Section):
+    """Everything that a person reads before deciding."""
+
+    run_id: str
+    created_at: datetime
+    is_complete: bool
+    failed_stage: Stage | None
+    error: str | None
+    recommendation: str
+    verdict: Verdict | None
+    manifest_sha256: str | None
+    evidence_digest: str | None
+    symbols: tuple[str, ...]
+    first_session: date | None
+    last_session: date | None
+    stages: tuple[StageLine, ...]
+    stages_missing: tuple[Stage, ...]
+    out_of_sample: tuple[BriefingFigure, ...]
+    trading: tuple[BriefingFigure, ...]
+    statistics: tuple[BriefingFigure, ...]
+    crises: Crises | None
+    risks: Risks
+    left_out: tuple[LeftOut, ...]
+    not_done_yet: dict[str, tuple[str, ...]]
+    next_steps: tuple[str, ...]

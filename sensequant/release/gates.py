@@ -1,0 +1,444 @@
+"""Gates, and the verdict that is a function of gates and nothing else.
+
+Belongs here: the limits, the evidence that they are held against, the rule from figures to
+outcomes and from outcomes to a verdict. Does not belong here: how a figure is measured
+(`evaluation`, `stress`), who acts on a verdict (`registry`).
+
+Rules
+-----
+A gate compares one figure with one limit, by the nature of the figure:
+
+- `estimate`: has an interval. Pass when the whole interval meets the limit (its conservative bound
+  does), fail when the whole interval misses it, else undetermined.
+- `probability`: a p-value, or the probability that the truth exceeds a hurdle. Pass within the
+  limit, fail at or beyond its mirror image 1 - limit (the one-sided interval of the same
+  confidence on the other side), else undetermined.
+- `amount`: how much evidence there is. Pass from the limit on, else undetermined: too little
+  evidence is no evidence of a bad model.
+- `exact`: counted or realised, without an interval. Pass or fail.
+
+A missing figure, or an estimate without its interval, is undetermined with its reason. Never does
+absence pass. The verdict approves when all gates pass, rejects when any fails, and otherwise says
+that there is not enough evidence.
+
+Conventions: returns, rates and drawdowns are fractions, drawdowns <= 0; resilience in points.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from sensequant.errors import ConfigError
+from sensequant.records import Config, Finite, Record
+
+__all__ = [
+    "Decision",
+    "Direction",
+    "Evidence",
+    "EvidenceRef",
+    "Figure",
+    "Gate",
+    "GateConfig",
+    "GateOutcome",
+    "Nature",
+    "Verdict",
+    "evaluate_gates",
+    "judge",
+]
+
+
+class Direction(StrEnum):
+    """Which side of the limit is good."""
+
+    ABOVE = "above"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+
+
+class Nature(StrEnum):
+    """What kind of figure a gate looks at; it decides the rule."""
+
+    ESTIMATE = "estimate"
+    PROBABILITY = "probability"
+    AMOUNT = "amount"
+    EXACT = "exact"
+
+
+class GateOutcome(StrEnum):
+    """What a gate says."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    UNDETERMINED = "undetermined"
+
+
+class Decision(StrEnum):
+    """What all gates together say; a person decides, this recommends."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    NOT_ENOUGH_EVIDENCE = "not_enough_evidence"
+
+
+class EvidenceRef(Record):
+    """The file that a figure stands in, relative to the run folder, and its digest."""
+
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Figure(Record):
+    """One measured number with what it rests on; all None with a reason where it is absent."""
+
+    observed: Finite | None = None
+    lower: Finite | None = None
+    upper: Finite | None = None
+    n: int | None = Field(default=None, ge=0)
+    n_unit: str | None = None
+    evidence: EvidenceRef | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ConfigError(
+                "interval is upside down",
+                where="Figure.lower and Figure.upper",
+                expected="lower <= upper",
+                found=f"{self.lower} to {self.upper}",
+            )
+        return self
+
+
+class Evidence(Record):
+    """The figures that the gates look at, as one run measured them."""
+
+    scored_sessions: Figure
+    trades: Figure
+    auc: Figure
+    mean_excess_return: Figure
+    deflated_sharpe: Figure
+    alpha_p_value: Figure
+    max_drawdown: Figure
+    resilience: Figure
+    coverage: Figure
+    failure_rate: Figure
+    detectable_sharpe: Figure
+    """Smallest annual Sharpe ratio that these data could have shown."""
+
+    @model_validator(mode="after")
+    def _figures_are_possible(self) -> Self:
+        _require_between("max_drawdown", self.max_drawdown, lowest=None, highest=0)
+        for name in ("auc", "deflated_sharpe", "alpha_p_value", "coverage", "failure_rate"):
+            _require_between(name, getattr(self, name), lowest=0, highest=1)
+        _require_between("resilience", self.resilience, lowest=0, highest=100)
+        return self
+
+
+class GateConfig(Config):
+    """The limits of the gates."""
+
+    min_scored_sessions: int = Field(
+        default=250, ge=1, le=10_000, description="Fewest sessions with out-of-sample scores."
+    )
+    min_trades: int = Field(
+        default=30, ge=1, le=1_000_000, description="Fewest buys and sales of the backtest."
+    )
+    min_auc: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="Pooled out-of-sample AUC (0 to 1) that the interval must lie above.",
+    )
+    min_mean_excess_return: float = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description=(
+            "Yearly mean net return over NIFTY 50, as a fraction, that the interval must lie above."
+        ),
+    )
+    min_deflated_sharpe: float = Field(
+        default=0.95,
+        ge=0.5,
+        lt=1,
+        description="Least probability (0 to 1) that the Sharpe ratio beats that of lucky trials.",
+    )
+    max_alpha_p_value: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="Largest one-sided p-value (0 to 1) of alpha against NIFTY 50 being <= 0.",
+    )
+    max_drawdown_frac: float = Field(
+        default=0.35,
+        gt=0,
+        le=1,
+        description="Deepest drawdown of the backtest allowed, as a positive fraction of equity.",
+    )
+    min_resilience: float = Field(
+        default=50.0, ge=0, le=100, description="Least mean resilience over crises, in points."
+    )
+    min_coverage_frac: float = Field(
+        default=0.95,
+        ge=0,
+        le=1,
+        description="Least share of expected sessions that have a bar, as a fraction.",
+    )
+    max_failure_rate: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Largest share of tried units (skips left out) that failed, in any stage.",
+    )
+
+
+class Gate(Record):
+    """One criterion: question, limit, observed figure, evidence, and what it says."""
+
+    name: str
+    question: str
+    nature: Nature
+    direction: Direction
+    limit: Finite
+    observed: Finite | None
+    lower: Finite | None
+    upper: Finite | None
+    n: int | None
+    n_unit: str | None
+    evidence: EvidenceRef | None
+    outcome: GateOutcome
+    reason: str
+
+
+class Verdict(Record):
+    """What the gates together say, with the reasons in words."""
+
+    decision: Decision
+    headline: str
+    reasons: tuple[str, ...]
+    n_passed: int
+    n_failed: int
+    n_undetermined: int
+    detectable_sharpe: Finite | None
+    gates: tuple[Gate, ...]
+    is_simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    name: str
+    question: str
+    nature: Nature
+    direction: Direction
+    limit: Callable[[GateConfig], float]
+
+
+_RULES = (
+    _Rule(
+        "scored_sessions",
+        "Were enough sessions scored out of sample?",
+        Nature.AMOUNT,
+        Direction.AT_LEAST,
+        lambda config: config.min_scored_sessions,
+    ),
+    _Rule(
+        "trades",
+        "Did the backtest trade often enough to be judged?",
+        Nature.AMOUNT,
+        Direction.AT_LEAST,
+        lambda config: config.min_trades,
+    ),
+    _Rule(
+        "auc",
+        "Do the scores tell later winners from losers, over all symbols and windows?",
+        Nature.ESTIMATE,
+        Direction.ABOVE,
+        lambda config: config.min_auc,
+    ),
+    _Rule(
+        "mean_excess_return",
+        "Does the portfolio earn more than NIFTY 50, after costs?",
+        Nature.ESTIMATE,
+        Direction.ABOVE,
+        lambda config: config.min_mean_excess_return,
+    ),
+    _Rule(
+        "deflated_sharpe",
+        "Is the Sharpe ratio beyond what the best of as many lucky trials would show?",
+        Nature.PROBABILITY,
+        Direction.AT_LEAST,
+        lambda config: config.min_deflated_sharpe,
+    ),
+    _Rule(
+        "alpha_p_value",
+        "Is alpha against NIFTY 50 above zero beyond chance?",
+        Nature.PROBABILITY,
+        Direction.AT_MOST,
+        lambda config: config.max_alpha_p_value,
+    ),
+    _Rule(
+        "max_drawdown",
+        "Did the deepest loss from a previous high stay bearable?",
+        Nature.EXACT,
+        Direction.AT_LEAST,
+        lambda config: -config.max_drawdown_frac,
+    ),
+    _Rule(
+        "resilience",
+        "Did the students stand the crises that they never saw?",
+        Nature.EXACT,
+        Direction.AT_LEAST,
+        lambda config: config.min_resilience,
+    ),
+    _Rule(
+        "coverage",
+        "Are the bars complete?",
+        Nature.EXACT,
+        Direction.AT_LEAST,
+        lambda config: config.min_coverage_frac,
+    ),
+    _Rule(
+        "failure_rate",
+        "Did the units of work succeed?",
+        Nature.EXACT,
+        Direction.AT_MOST,
+        lambda config: config.max_failure_rate,
+    ),
+)
+
+
+def evaluate_gates(evidence: Evidence, config: GateConfig) -> tuple[Gate, ...]:
+    """Hold every figure of the evidence against its limit, in a fixed order."""
+    return tuple(_gate(rule, getattr(evidence, rule.name), config) for rule in _RULES)
+
+
+def judge(gates: Iterable[Gate], *, detectable_sharpe: float | None, is_simulated: bool) -> Verdict:
+    """Return the verdict: approve iff all pass, reject if any fails, else not enough evidence.
+
+    Parameters
+    ----------
+    gates
+        From `evaluate_gates`; none at all is not enough evidence.
+    detectable_sharpe
+        Smallest annual Sharpe ratio that these data could have shown; it stands in the verdict
+        but does not change it.
+    is_simulated
+        Whether the bars were invented.
+    """
+    rows = tuple(gates)
+    failed = [gate for gate in rows if gate.outcome is GateOutcome.FAIL]
+    open_ones = [gate for gate in rows if gate.outcome is GateOutcome.UNDETERMINED]
+    if failed:
+        decision, causes = Decision.REJECT, failed
+    elif open_ones or not rows:
+        decision, causes = Decision.NOT_ENOUGH_EVIDENCE, open_ones
+    else:
+        decision, causes = Decision.APPROVE, []
+    return Verdict(
+        decision=decision,
+        headline=_headline(decision, rows, detectable_sharpe),
+        reasons=tuple(f"{gate.question} {gate.reason}" for gate in causes),
+        n_passed=len(rows) - len(failed) - len(open_ones),
+        n_failed=len(failed),
+        n_undetermined=len(open_ones),
+        detectable_sharpe=detectable_sharpe,
+        gates=rows,
+        is_simulated=is_simulated,
+    )
+
+
+def _gate(rule: _Rule, figure: Figure, config: GateConfig) -> Gate:
+    limit = float(rule.limit(config))
+    outcome, reason = _outcome(rule, figure, limit)
+    return Gate(
+        name=rule.name,
+        question=rule.question,
+        nature=rule.nature,
+        direction=rule.direction,
+        limit=limit,
+        observed=figure.observed,
+        lower=figure.lower,
+        upper=figure.upper,
+        n=figure.n,
+        n_unit=figure.n_unit,
+        evidence=figure.evidence,
+        outcome=outcome,
+        reason=reason,
+    )
+
+
+def _outcome(rule: _Rule, figure: Figure, limit: float) -> tuple[GateOutcome, str]:
+    if figure.observed is None:
+        return GateOutcome.UNDETERMINED, f"Not known: {figure.reason or 'it was not measured'}."
+    worst, best = _worst_and_best(rule, figure, limit)
+    if worst is None or best is None:
+        why = figure.reason or "no interval was computed"
+        return GateOutcome.UNDETERMINED, f"{figure.observed:.6g} without an interval: {why}."
+    if _meets(worst, limit, rule.direction):
+        return GateOutcome.PASS, f"Yes: {_words(rule, figure, limit)}."
+    if rule.nature is Nature.AMOUNT:
+        return GateOutcome.UNDETERMINED, f"Not yet: {_words(rule, figure, limit)}."
+    if not _meets(best, limit, rule.direction):
+        return GateOutcome.FAIL, f"No: {_words(rule, figure, limit)}."
+    return GateOutcome.UNDETERMINED, f"Cannot be told: {_words(rule, figure, limit)}."
+
+
+def _worst_and_best(rule: _Rule, figure: Figure, limit: float) -> tuple[float | None, float | None]:
+    observed = figure.observed
+    if observed is None or rule.nature in (Nature.EXACT, Nature.AMOUNT):
+        return observed, observed
+    is_low_good = rule.direction is Direction.AT_MOST
+    if rule.nature is Nature.ESTIMATE:
+        bounds = (figure.upper, figure.lower) if is_low_good else (figure.lower, figure.upper)
+        return bounds if None not in bounds else (None, None)
+    mirror = 1 - limit
+    is_hopeless = observed >= mirror if is_low_good else observed <= mirror
+    return observed, observed if is_hopeless else limit
+
+
+def _meets(value: float, limit: float, direction: Direction) -> bool:
+    if direction is Direction.ABOVE:
+        return value > limit
+    return value >= limit if direction is Direction.AT_LEAST else value <= limit
+
+
+def _words(rule: _Rule, figure: Figure, limit: float) -> str:
+    interval = (
+        f" [{figure.lower:.6g}, {figure.upper:.6g}]"
+        if figure.lower is not None and figure.upper is not None
+        else ""
+    )
+    count = f" over {figure.n} {figure.n_unit or 'observations'}" if figure.n is not None else ""
+    wanted = rule.direction.value.replace("_", " ")
+    return f"{figure.observed:.6g}{interval}{count}, asked {wanted} {limit:g}"
+
+
+def _headline(decision: Decision, gates: tuple[Gate, ...], detectable: float | None) -> str:
+    if decision is Decision.APPROVE:
+        return f"All {len(gates)} gates pass; a person may approve."
+    if decision is Decision.REJECT:
+        names = [gate.name for gate in gates if gate.outcome is GateOutcome.FAIL]
+        return f"{len(names)} of {len(gates)} gates fail: {', '.join(names)}."
+    names = [gate.name for gate in gates if gate.outcome is GateOutcome.UNDETERMINED]
+    shown = (
+        "What these data could have shown at all is not known."
+        if detectable is None
+        else f"An annual Sharpe ratio below {detectable:.2f} could not have been shown by them."
+    )
+    return f"These data do not settle {', '.join(names) or 'anything'}. {shown}"
+
+
+def _require_between(name: str, figure: Figure, *, lowest: float | None, highest: float) -> None:
+    value = figure.observed
+    if value is not None and (value > highest or (lowest is not None and value < lowest)):
+        raise ConfigError(
+            "evidence is impossible",
+            where=f"Evidence.{name}",
+            expected=f"{'any fraction' if lowest is None else lowest} to {highest}",
+            found=str(value),
+            remedy="correct the sign or the unit where the figure is made",
+        )

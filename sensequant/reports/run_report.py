@@ -1,0 +1,203 @@
+"""The page of a run: one self-contained HTML file that needs neither network nor script.
+
+Belongs here: what the page is made from and the order of its sections. Does not belong here: the
+figures, which come finished from the stages, and the sections one by one (`reports.sections`,
+`reports.performance`).
+
+The page is an artifact: no run id, clock, path or duration enters it, so equal inputs give equal
+bytes. Text from data or files is escaped by the template.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sensequant.evaluation.figures import Figure, absent_figure
+from sensequant.evaluation.significance import SignificanceReport
+from sensequant.evaluation.validation import Validation
+from sensequant.release.gates import Decision, Verdict
+from sensequant.reports.performance import (
+    Portfolio,
+    calibration_section,
+    costs_section,
+    drawdown_section,
+    equity_section,
+    headline_section,
+    symbols_section,
+    windows_section,
+)
+from sensequant.reports.sections import (
+    Section,
+    data_section,
+    funnel_section,
+    gates_section,
+    not_done_section,
+    statistics_section,
+    stress_section,
+)
+from sensequant.reports.tables import figure_cells
+from sensequant.runs import StageRecord
+from sensequant.stress.resilience import StressSummary
+
+__all__ = ["ReportInput", "build_report"]
+
+_DECISIONS = {
+    Decision.APPROVE: ("approve", "Approve"),
+    Decision.REJECT: ("reject", "Reject"),
+    Decision.NOT_ENOUGH_EVIDENCE: ("open", "Not enough evidence"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInput:
+    """Everything that the page shows; a part is None when its stage has no result.
+
+    Attributes
+    ----------
+    universe
+        What a person calls the selection of symbols.
+    start, end
+        Range that was asked for.
+    horizon_sessions
+        Sessions from decision to label end.
+    is_simulated
+        Whether the bars were invented.
+    data
+        One row per symbol, as `reports.sections.data_section` takes it.
+    n_quarantined
+        Delivered rows that were refused, by symbol.
+    stages
+        Records of the stages that ended; of these only outcome, counts, reasons and
+        `not_done_yet` are shown.
+    validation, portfolio, significance, stress, verdict
+        Results of stages 4 to 6.
+    """
+
+    universe: str
+    start: date
+    end: date
+    horizon_sessions: int
+    is_simulated: bool
+    data: pl.DataFrame
+    n_quarantined: Mapping[str, int] = field(default_factory=dict[str, int])
+    stages: tuple[StageRecord, ...] = ()
+    validation: Validation | None = None
+    portfolio: Portfolio | None = None
+    significance: SignificanceReport | None = None
+    stress: StressSummary | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    name: str
+    value: str
+    interval: str
+    n: str
+
+
+@dataclass(frozen=True, slots=True)
+class _VerdictView:
+    kind: str
+    word: str
+    headline: str
+    reasons: tuple[str, ...]
+
+
+def build_report(report: ReportInput) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    report
+        What the stages found.
+    """
+    environment = Environment(
+        loader=PackageLoader("sensequant", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("run_report.html.j2").render(
+        report=report,
+        verdict=_verdict_view(report.verdict),
+        tiles=_tiles(report),
+        sections=_sections(report),
+    )
+
+
+def _sections(report: ReportInput) -> list[Section]:
+    validation, portfolio = report.validation, report.portfolio
+    return [
+        gates_section(report.verdict),
+        headline_section(validation, benchmark_name=_benchmark_name(report)),
+        equity_section(portfolio),
+        drawdown_section(portfolio),
+        calibration_section(validation),
+        windows_section(validation),
+        symbols_section(validation, portfolio),
+        costs_section(validation, portfolio),
+        statistics_section(report.significance),
+        stress_section(report.stress),
+        funnel_section(report.stages),
+        not_done_section(_open_points(report)),
+        data_section(report.data, n_quarantined=report.n_quarantined),
+    ]
+
+
+def _verdict_view(verdict: Verdict | None) -> _VerdictView:
+    if verdict is None:
+        return _VerdictView("open", "No verdict", "The release audit has no result.", ())
+    kind, word = _DECISIONS[verdict.decision]
+    return _VerdictView(kind, word, verdict.headline, verdict.reasons)
+
+
+def _tiles(report: ReportInput) -> list[_Tile]:
+    if report.validation is None:
+        return []
+    summary = report.validation.summary
+    name = _benchmark_name(report)
+    return [
+        _tile("Annual return, net", summary.strategy.net_annual_return, "sessions"),
+        _tile(f"Over {name}, per year", _tested(report, "mean_excess_bootstrap"), "sessions"),
+        _tile("Sharpe ratio over risk-free", _tested(report, "sharpe_ratio"), "sessions"),
+        _tile("Maximum drawdown", summary.strategy.max_drawdown, "sessions"),
+        _tile("AUC, pooled", summary.classification.auc, "rows"),
+    ]
+
+
+def _tile(name: str, figure: Figure, n_unit: str) -> _Tile:
+    value, interval, n = figure_cells(figure)
+    return _Tile(name, value, interval, f"{n} {n_unit}")
+
+
+def _tested(report: ReportInput, name: str) -> Figure:
+    if report.significance is None:
+        return absent_figure("", "the statistical tests have no result")
+    test = report.significance.of(name)
+    return Figure(
+        value=test.estimate,
+        lower=test.lower,
+        upper=test.upper,
+        n=test.n,
+        unit=test.unit or "",
+        reason=test.reason,
+    )
+
+
+def _benchmark_name(report: ReportInput) -> str:
+    return "NIFTY 50" if report.portfolio is None else report.portfolio.benchmark_name
+
+
+def _open_points(report: ReportInput) -> tuple[str, ...]:
+    parts: list[Iterable[str]] = [stage.not_done_yet for stage in report.stages]
+    if report.validation is not None:
+        parts.append(report.validation.summary.not_done_yet)
+    parts += [
+        part.not_done_yet for part in (report.significance, report.stress) if part is not None
+    ]
+    # Stages repeat what their results say: each sentence once, in the order of the stages.
+    return tuple(dict.fromkeys(sentence for part in parts for sentence in part))

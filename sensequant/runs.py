@@ -1,0 +1,394 @@
+"""One run on disk: its name, where its files stand, and the records of its stages and units.
+
+Belongs here: paths below `runs/<run_id>/`, run ids, `StageRecord`, `UnitRecord`. Does not belong
+here: what a stage computes, and how bytes reach the disk (`storage`).
+
+Files are of two kinds. *Artifacts* are functions of data, configuration and code alone: two runs
+of the same three give the same bytes. *Records* say when, where and how long; they differ.
+"""
+
+import re
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+from pydantic import Field
+
+from sensequant.errors import ConfigError, DataError, RecordError
+from sensequant.records import Outcome, Record
+from sensequant.storage import read_json, write_json, write_table
+
+__all__ = [
+    "RUN_ID_PATTERN",
+    "RunFolder",
+    "Stage",
+    "StageOutcome",
+    "StageRecord",
+    "UnitRecord",
+    "describe",
+    "make_run_id",
+    "summarise_units",
+    "unit_table",
+    "write_units",
+]
+
+RUN_ID_PATTERN = re.compile(r"live_candidate_\d{8}_\d{6}_[0-9a-f]{8}")
+
+_RECORD_NAMES = frozenset(
+    {
+        "run.json",
+        "telemetry.jsonl",
+        "chunk_runs.parquet",
+        "teacher_runs.parquet",
+        "student_runs.parquet",
+        "stress_runs.parquet",
+        "SHA256SUMS",
+        "manifest.yaml",
+        "promotion_briefing.md",
+        "promotion_briefing.json",
+    }
+)
+
+
+class Stage(StrEnum):
+    """The eight stages, in the order in which they run.
+
+    Stress tests run before the audit, so that the manifest and the briefing hold their findings.
+    """
+
+    DATA_INGESTION = "data_ingestion"
+    TEACHER_TRAINING = "teacher_training"
+    STUDENT_TRAINING = "student_training"
+    MODEL_VALIDATION = "model_validation"
+    STATISTICAL_TESTS = "statistical_tests"
+    STRESS_TESTS = "stress_tests"
+    RELEASE_AUDIT = "release_audit"
+    PROMOTION_BRIEFING = "promotion_briefing"
+
+
+class StageOutcome(StrEnum):
+    """How a stage ended; `degraded`: units failed, but no more than the threshold allows."""
+
+    SUCCESS = "success"
+    DEGRADED = "degraded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class UnitRecord(Record):
+    """What became of one unit of work: a chunk, a window's teacher, a student, a scenario."""
+
+    kind: str
+    name: str
+    symbol: str | None = None
+    window: str | None = None
+    outcome: Outcome
+    reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    error_traceback: str | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+    path: str | None = None
+    sha256: str | None = None
+    seconds: float = Field(ge=0)
+
+    @classmethod
+    def from_error(
+        cls, error: Exception, *, kind: str, name: str, seconds: float, **fields: Any
+    ) -> Self:
+        """Describe an error: a `DataError` is a skip with its reason, anything else a failure."""
+        if isinstance(error, DataError):
+            return cls(
+                kind=kind,
+                name=name,
+                outcome=Outcome.SKIPPED,
+                reason=error.reason,
+                error_message=str(error),
+                seconds=seconds,
+                **fields,
+            )
+        return cls(
+            kind=kind,
+            name=name,
+            outcome=Outcome.FAILED,
+            error_type=type(error).__name__,
+            error_message=str(error),
+            error_traceback="".join(traceback.format_exception(error)),
+            seconds=seconds,
+            **fields,
+        )
+
+
+class StageRecord(Record):
+    """What one stage did, in numbers that a person reads first."""
+
+    run_id: str
+    stage: Stage
+    outcome: StageOutcome
+    n_success: int = 0
+    n_skipped: int = 0
+    n_failed: int = 0
+    skip_reasons: dict[str, int] = Field(default_factory=dict)
+    failure_rate: float | None = None
+    max_failure_rate: float | None = None
+    started_at: datetime
+    seconds: float = Field(ge=0)
+    findings: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    not_done_yet: list[str] = Field(default_factory=list)
+    error: str | None = None
+
+
+class RunFolder:
+    """The folder of one run and the names of what stands in it.
+
+    Parameters
+    ----------
+    home
+        Root of all data at rest (`SENSEQUANT_HOME`).
+    run_id
+        `live_candidate_YYYYMMDD_HHMMSS_xxxxxxxx`; validated before it becomes a path.
+    """
+
+    def __init__(self, home: Path, run_id: str) -> None:
+        if not RUN_ID_PATTERN.fullmatch(run_id):
+            raise ConfigError(
+                "run id is malformed",
+                where="run_id",
+                expected="live_candidate_YYYYMMDD_HHMMSS_ and eight hexadecimal digits",
+                found=repr(run_id),
+                remedy="list the runs with `sensequant runs`",
+            )
+        self.home = home
+        self.run_id = run_id
+        self.root = home / "runs" / run_id
+
+    @property
+    def config(self) -> Path:
+        """Request and configuration, without what cannot change an artifact."""
+        return self.root / "config.json"
+
+    @property
+    def run(self) -> Path:
+        """Record of who started the run, when, and with how many workers."""
+        return self.root / "run.json"
+
+    @property
+    def telemetry(self) -> Path:
+        """One JSON line per event, written as it happens."""
+        return self.root / "telemetry.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        """Windows planned per symbol, with those that are skipped beforehand."""
+        return self.root / "windows.json"
+
+    @property
+    def data(self) -> Path:
+        """Digest, range and source of the bars of each symbol."""
+        return self.root / "data.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        """Delivered rows that were refused, with reasons."""
+        return self.root / "quarantine.parquet"
+
+    @property
+    def benchmark(self) -> Path:
+        """Daily bars of the benchmark index that the run compares with."""
+        return self.root / "benchmark.parquet"
+
+    @property
+    def predictions(self) -> Path:
+        """Out-of-sample scores of all students."""
+        return self.root / "predictions.parquet"
+
+    @property
+    def validation(self) -> Path:
+        """Folder of stage 4."""
+        return self.root / "validation"
+
+    @property
+    def significance(self) -> Path:
+        """Folder of stage 5."""
+        return self.root / "significance"
+
+    @property
+    def stress(self) -> Path:
+        """Folder of stage 8."""
+        return self.root / "stress"
+
+    @property
+    def audit(self) -> Path:
+        """Folder of stage 6."""
+        return self.root / "audit"
+
+    @property
+    def manifest(self) -> Path:
+        """Digests of everything that the verdict rests on."""
+        return self.root / "manifest.yaml"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML page of the run."""
+        return self.root / "report.html"
+
+    @property
+    def briefing(self) -> Path:
+        """The page that a person decides from, without its suffix (.md, .json)."""
+        return self.root / "promotion_briefing"
+
+    def units(self, kind: str) -> Path:
+        """Return the table of one kind of unit: chunk, teacher, student or stress."""
+        return self.root / f"{kind}_runs.parquet"
+
+    def rows(self, symbol: str) -> Path:
+        """Return the table of one symbol's features and labels."""
+        return self.root / "rows" / f"{symbol}.parquet"
+
+    def bars(self, symbol: str) -> Path:
+        """Return the table of one symbol's adjusted bars."""
+        return self.root / "bars" / f"{symbol}.parquet"
+
+    def teacher(self, window: str) -> Path:
+        """Return the folder of one window's teacher."""
+        return self.root / "teachers" / window
+
+    def student(self, window: str) -> Path:
+        """Return the folder of the student made from windows up to this one."""
+        return self.root / "students" / window
+
+    def stage_record(self, stage: Stage) -> Path:
+        """Return the record of one stage."""
+        return self.root / "stages" / f"{stage}.json"
+
+    def write_stage(self, record: StageRecord) -> None:
+        """Store the record of a stage."""
+        write_json(self.stage_record(record.stage), record)
+
+    def stages(self) -> list[StageRecord]:
+        """Return the records of the stages that ended, in the order of the stages."""
+        return [
+            StageRecord.model_validate(read_json(self.stage_record(stage)))
+            for stage in Stage
+            if self.stage_record(stage).exists()
+        ]
+
+    def require(self) -> Self:
+        """Return the folder itself if the run exists.
+
+        Raises
+        ------
+        ConfigError
+            There is no such run.
+        """
+        if not self.config.exists():
+            raise ConfigError(
+                "run is unknown",
+                where=str(self.root),
+                expected="the folder of a run",
+                found="no configuration there",
+                remedy="list the runs with `sensequant runs`",
+            )
+        return self
+
+    def artifacts(self) -> Iterator[Path]:
+        """Yield the files that data, configuration and code determine, sorted."""
+        yield from (path for path in self._files if not self.is_record(path))
+
+    def records(self) -> Iterator[Path]:
+        """Yield the files that say when, where and how long, but for the manifest itself."""
+        yield from (
+            path for path in self._files if self.is_record(path) and path.name != self.manifest.name
+        )
+
+    def is_record(self, path: Path) -> bool:
+        """Return whether a file of this run differs between equal runs by its nature."""
+        relative = path.relative_to(self.root)
+        return relative.parts[0] == "stages" or relative.as_posix() in _RECORD_NAMES
+
+    @property
+    def _files(self) -> list[Path]:
+        return sorted(
+            path
+            for path in self.root.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The stored request and configuration as plain values."""
+        value = read_json(self.config)
+        if not isinstance(value, dict):
+            raise RecordError("configuration is no object", where=str(self.config))
+        return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def make_run_id(started_at: datetime, unique: str) -> str:
+    """Return `live_candidate_YYYYMMDD_HHMMSS_` plus the first eight hex digits of `unique`."""
+    return f"live_candidate_{started_at:%Y%m%d_%H%M%S}_{unique.replace('-', '')[:8]}"
+
+
+def unit_table(units: Iterable[UnitRecord]) -> pl.DataFrame:
+    """Return one row per unit, sorted by name; counts become columns, missing ones null."""
+    rows = sorted(units, key=lambda unit: unit.name)
+    names = sorted({name for unit in rows for name in unit.counts})
+    fields = [name for name in UnitRecord.model_fields if name not in {"counts", "schema_version"}]
+    schema = {name: pl.Float64 if name == "seconds" else pl.String for name in fields}
+    frame = pl.DataFrame(
+        {name: [getattr(unit, name) for unit in rows] for name in fields}, schema=schema
+    )
+    return frame.with_columns(
+        pl.Series(name, [unit.counts.get(name) for unit in rows], dtype=pl.Int64) for name in names
+    )
+
+
+def write_units(path: Path, units: Iterable[UnitRecord]) -> None:
+    """Store the table of units."""
+    write_table(path, unit_table(units))
+
+
+def summarise_units(
+    units: Iterable[UnitRecord], *, max_failure_rate: float
+) -> tuple[StageOutcome, dict[str, Any]]:
+    """Count outcomes and decide whether the stage holds.
+
+    Skips are answers: they do not enter the rate, which is failed / (success + failed).
+
+    Returns
+    -------
+    outcome
+        `failed` when the rate exceeds `max_failure_rate` or everything failed, `skipped` when
+        no unit succeeded and none failed, `degraded` when some failed, else `success`.
+    fields
+        Counts by name, ready for a `StageRecord`.
+    """
+    rows = list(units)
+    counts = Counter(unit.outcome for unit in rows)
+    reasons = Counter(unit.reason or "unknown" for unit in rows if unit.outcome is Outcome.SKIPPED)
+    n_success, n_failed = counts[Outcome.SUCCESS], counts[Outcome.FAILED]
+    tried = n_success + n_failed
+    rate = n_failed / tried if tried else None
+    fields: dict[str, Any] = {
+        "n_success": n_success,
+        "n_skipped": counts[Outcome.SKIPPED],
+        "n_failed": n_failed,
+        "skip_reasons": dict(sorted(reasons.items())),
+        "failure_rate": rate,
+        "max_failure_rate": max_failure_rate,
+    }
+    if rate is None:
+        return StageOutcome.SKIPPED, fields
+    if rate > max_failure_rate:
+        return StageOutcome.FAILED, fields
+    return (StageOutcome.DEGRADED if n_failed else StageOutcome.SUCCESS), fields
+
+
+def describe(error: Exception) -> str:
+    """Return the type and message of an error in one line."""
+    return f"{type(error).__name__}: {error}"

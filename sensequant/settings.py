@@ -1,0 +1,185 @@
+"""What a person asks of a run: the request (which data) and the configuration (which method).
+
+Belongs here: the composition of the settings of all concerns, and rules between them. Does not
+belong here: one concern's settings; they stand beside the code that reads them.
+
+Both models are parameters of flows, so that Prefect renders them as a form.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sensequant.errors import ConfigError
+from sensequant.evaluation.backtest import BacktestConfig
+from sensequant.evaluation.costs import CostConfig
+from sensequant.evaluation.significance import SignificanceConfig
+from sensequant.evaluation.validation import ValidationConfig
+from sensequant.features.registry import FeatureConfig
+from sensequant.labels import LabelConfig
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.symbols import read_symbols_file, validate_symbol
+from sensequant.records import Config
+from sensequant.release.gates import GateConfig
+from sensequant.runs import Stage
+from sensequant.stress.scenarios import StressConfig
+from sensequant.student import StudentConfig
+from sensequant.teacher import TeacherConfig
+from sensequant.windows import WindowConfig
+
+__all__ = ["RunOptions", "RunRequest", "TrainingConfig"]
+
+Symbol = Annotated[str, AfterValidator(validate_symbol)]
+
+
+class RunRequest(Config):
+    """Which symbols, from when to when, from which source."""
+
+    symbols: tuple[Symbol, ...] | None = Field(
+        default=None, min_length=1, description="NSE tickers, for example RELIANCE and TCS."
+    )
+    universe: str | None = Field(
+        default=None,
+        description="Name of a dated list of symbols, for example nifty100; instead of symbols.",
+    )
+    symbols_file: Path | None = Field(
+        default=None,
+        description="File with one ticker per line and # comments; instead of symbols.",
+    )
+    start: date = Field(
+        default=date(2022, 1, 1), description="First session that a window may hold."
+    )
+    end: date = Field(
+        default=date(2024, 12, 31), description="Last session that a window may hold."
+    )
+    source: SourceConfig = Field(
+        default_factory=SourceConfig, description="Where the bars come from."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name_symbols(self) -> Self:
+        named = [
+            name
+            for name in ("symbols", "universe", "symbols_file")
+            if getattr(self, name) is not None
+        ]
+        if len(named) > 1:
+            raise ConfigError(
+                "symbols are named in more than one way",
+                where=" and ".join(named),
+                expected="one of symbols, universe, symbols_file",
+                found=f"{len(named)} of them",
+                remedy="keep one; with none of them, every symbol of the source is taken",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _start_precedes_end(self) -> Self:
+        if self.start >= self.end:
+            raise ConfigError(
+                "range is upside down",
+                where="start and end",
+                expected="start before end",
+                found=f"{self.start} to {self.end}",
+                remedy="swap or correct the two dates",
+            )
+        return self
+
+    @property
+    def named_symbols(self) -> tuple[str, ...] | None:
+        """The symbols of the list or the file; None where a universe or the source tells."""
+        if self.symbols_file is not None:
+            return read_symbols_file(self.symbols_file)
+        return self.symbols
+
+    @property
+    def title(self) -> str:
+        """What a person calls this selection of symbols."""
+        if self.universe is not None:
+            return self.universe
+        symbols = self.named_symbols
+        if symbols is None:
+            return "all symbols"
+        few = 3
+        return ", ".join(symbols) if len(symbols) <= few else f"{len(symbols)} symbols"
+
+
+class RunOptions(Config):
+    """How to execute a run; nothing here changes an artifact."""
+
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Units that run side by side; the number of cores when empty.",
+    )
+    stages: tuple[Stage, ...] | None = Field(
+        default=None, min_length=1, description="Stages to execute, in order; all eight when empty."
+    )
+    skip_fetch: bool = Field(
+        default=False, description="Use the bars that are already stored; ask the source nothing."
+    )
+
+    @model_validator(mode="after")
+    def _stages_are_in_order(self) -> Self:
+        order = list(Stage)
+        if self.stages is not None and list(self.stages) != sorted(
+            set(self.stages), key=order.index
+        ):
+            raise ConfigError(
+                "stages are out of order or named twice",
+                where="stages",
+                expected=", ".join(order),
+                found=", ".join(self.stages),
+                remedy="name each stage once, in this order",
+            )
+        return self
+
+
+class TrainingConfig(Config):
+    """How to train, how to score, how to judge; every field changes a result or is refused."""
+
+    seed: int = Field(
+        default=42, ge=0, lt=2**31, description="Seed of everything that draws at random."
+    )
+    max_failure_rate: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="Share of tried units (skips left out) that may fail before a stage does.",
+    )
+    windows: WindowConfig = Field(
+        default_factory=WindowConfig, description="How the range is cut into training windows."
+    )
+    features: FeatureConfig = Field(
+        default_factory=FeatureConfig, description="What a model may see."
+    )
+    labels: LabelConfig = Field(
+        default_factory=LabelConfig, description="What a model learns to foresee."
+    )
+    teacher: TeacherConfig = Field(
+        default_factory=TeacherConfig, description="The model that labels softly."
+    )
+    student: StudentConfig = Field(
+        default_factory=StudentConfig, description="The model that is distilled and scored."
+    )
+    costs: CostConfig = Field(
+        default_factory=CostConfig, description="What trading costs beyond statutory charges."
+    )
+    backtest: BacktestConfig = Field(
+        default_factory=BacktestConfig, description="How scores become positions."
+    )
+    validation: ValidationConfig = Field(
+        default_factory=ValidationConfig, description="How scores are measured."
+    )
+    significance: SignificanceConfig = Field(
+        default_factory=SignificanceConfig, description="How chance is ruled out."
+    )
+    stress: StressConfig = Field(
+        default_factory=StressConfig, description="Which crises are replayed."
+    )
+    gates: GateConfig = Field(
+        default_factory=GateConfig, description="What evidence must reach for an approval."
+    )

@@ -1,0 +1,180 @@
+"""What every stage needs of a run: its folder, request, configuration, and plan."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field, TypeAdapter
+
+from sensequant.errors import RecordError
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.store import BarStore
+from sensequant.records import Record, SkipReason, digest_of
+from sensequant.runs import RunFolder, Stage
+from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from sensequant.storage import read_json, read_table
+from sensequant.stress.scenarios import Scenario, load_scenarios, select_scenarios
+from sensequant.windows import PlannedWindow, Window
+
+__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run", "store_of"]
+
+
+class RunSettings(Record):
+    """What stands in `config.json`: everything asked that can change an artifact."""
+
+    request: RunRequest
+    config: TrainingConfig
+
+
+class RunRecord(Record):
+    """Who ran what, where and when, and how it ended; `outcome` is null until then."""
+
+    run_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    options: RunOptions
+    workers: int = Field(ge=1)
+    host: str
+    code_version: str
+    versions: dict[str, str]
+    is_simulated: bool
+    outcome: str | None = None
+    failed_stage: str | None = None
+    verdict: str | None = None
+    manifest_sha256: str | None = None
+    prefect_flow_run_id: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None while it runs."""
+        if self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+class Findings(Record):
+    """What a stage found, by name, and what it does not do yet."""
+
+    values: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    not_done_yet: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An existing run: where it stands and what was asked of it."""
+
+    folder: RunFolder
+    request: RunRequest
+    config: TrainingConfig
+
+    @property
+    def record(self) -> RunRecord:
+        """Who runs it, where and how, and how it ended."""
+        return RunRecord.model_validate(read_json(self.folder.run))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages to execute, in order."""
+        return self.record.options.stages or tuple(Stage)
+
+    @cached_property
+    def config_digest(self) -> str:
+        """Digest of the method's settings."""
+        return digest_of(self.config)
+
+    @property
+    def store(self) -> BarStore:
+        """The bars that this run reads and writes."""
+        return store_of(self.folder.home, self.request.source)
+
+    @property
+    def benchmark(self) -> pl.DataFrame | None:
+        """Bars of the benchmark index, or None where the source has none."""
+        path = self.folder.benchmark
+        return read_table(path) if path.exists() else None
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols that have bars, in alphabetical order."""
+        return read_table(self.folder.data)["symbol"].sort().to_list()
+
+    @cached_property
+    def windows(self) -> list[PlannedWindow]:
+        """Every planned window, by symbol and time."""
+        plan = _PLAN.validate_python(read_json(self.folder.plan))
+        planned = [PlannedWindow(row.window, row.skip) for row in plan]
+        return sorted(planned, key=lambda each: (each.window.symbol, each.window.start))
+
+    def windows_of(self, symbol: str) -> list[Window]:
+        """Return the windows of one symbol, in time order."""
+        return [each.window for each in self.windows if each.window.symbol == symbol]
+
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """The crises that the settings select."""
+        return tuple(select_scenarios(load_scenarios(), self.config.stress))
+
+    def window(self, symbol: str, short: str) -> PlannedWindow:
+        """Return one planned window by its symbol and `start..end`.
+
+        Raises
+        ------
+        RecordError
+            The plan holds no such window.
+        """
+        for planned in self.windows:
+            if planned.window.symbol == symbol and planned.window.short == short:
+                return planned
+        raise RecordError(
+            "window is not planned",
+            where=str(self.folder.plan),
+            expected="one of the planned windows",
+            found=f"{symbol} {short}",
+            remedy="run stage data_ingestion again",
+        )
+
+
+class WindowPlan(Record):
+    """One window as it stands in `windows.json`."""
+
+    window: Window
+    skip: SkipReason | None
+
+
+_PLAN = TypeAdapter(list[WindowPlan])
+
+
+def load_run(folder: RunFolder) -> Run:
+    """Return an existing run, read again only when its settings or its plan have changed.
+
+    Raises
+    ------
+    ConfigError
+        There is no such run.
+    """
+    folder.require()
+    state = tuple(
+        path.stat().st_mtime_ns if path.exists() else 0 for path in (folder.config, folder.plan)
+    )
+    return _load(folder.home, folder.run_id, state)
+
+
+@lru_cache(maxsize=16)
+def _load(home: Path, run_id: str, _state: tuple[int, ...]) -> Run:
+    # A thousand windows are a thousand tasks, and each of them needs the plan.
+    folder = RunFolder(home, run_id)
+    settings = RunSettings.model_validate(read_json(folder.config))
+    return Run(folder, settings.request, settings.config)
+
+
+def store_of(home: Path, source: SourceConfig) -> BarStore:
+    """Return the store of a source's bars.
+
+    Every simulated market has a store of its own, so that invented bars never lie among real
+    ones, nor among those of another seed.
+    """
+    if source.kind == "simulated":
+        return BarStore(home / "simulated" / digest_of(source.simulated)[:12])
+    return BarStore(home)

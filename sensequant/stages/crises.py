@@ -1,0 +1,128 @@
+"""Stress tests: each selected crisis replayed on bars that no student saw.
+
+Belongs here: which rows, scores and students of the run a replay gets. Does not belong here: the
+catalogue, the replay and its judgement (`stress`).
+"""
+
+import polars as pl
+
+from sensequant.records import Outcome
+from sensequant.runs import UnitRecord
+from sensequant.stages.context import Findings, Run
+from sensequant.storage import read_json, read_table, sha256_of, write_atomically, write_json
+from sensequant.stress.replay import (
+    LastStudent,
+    ReplaySettings,
+    SymbolScores,
+    replay,
+    scores_in_period,
+)
+from sensequant.stress.resilience import (
+    ScenarioOutcome,
+    SkippedScenario,
+    StressSummary,
+    parse_outcome,
+    render_markdown,
+    summarise_stress,
+)
+from sensequant.student_file import load_student
+
+__all__ = ["read_stress", "replay_scenario", "summarise"]
+
+
+def replay_scenario(run: Run, name: str) -> UnitRecord:
+    """Replay one crisis with the students of every symbol."""
+    scenario = next(each for each in run.scenarios if each.name == name)
+    predictions = read_table(run.folder.predictions)
+    scores = [
+        _scores(run, symbol, name, predictions.filter(pl.col("symbol") == symbol))
+        for symbol in run.symbols
+    ]
+    outcome = replay(
+        scenario,
+        scores=scores,
+        bars=pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols]),
+        benchmark=run.benchmark,
+        predictions=predictions,
+        settings=ReplaySettings(
+            stress=run.config.stress,
+            backtest=run.config.backtest,
+            costs=run.config.costs,
+            horizon_sessions=run.config.labels.horizon_sessions,
+        ),
+    )
+    path = run.folder.stress / "scenarios" / f"{name}.json"
+    write_json(path, outcome)
+    return _unit(run, name, outcome)
+
+
+def summarise(run: Run) -> tuple[str, Findings]:
+    """Sum up all replays; return a page of Markdown and findings."""
+    outcomes = [
+        parse_outcome(read_json(path))
+        for path in sorted((run.folder.stress / "scenarios").glob("*.json"))
+    ]
+    summary = summarise_stress(outcomes, run.config.stress)
+    page = render_markdown(summary)
+    write_atomically(run.folder.stress / "stress_report.md", page.encode())
+    write_json(run.folder.stress / "stress_summary.json", summary)
+    return page, Findings(
+        values={
+            "n_evaluated": summary.n_evaluated,
+            "n_skipped": summary.n_skipped,
+            "n_passed": summary.n_passed,
+            "mean_resilience": summary.mean_resilience,
+            "worst_resilience": summary.worst_resilience,
+            "worst_scenario": summary.worst_scenario,
+        },
+        not_done_yet=list(summary.not_done_yet),
+    )
+
+
+def read_stress(run: Run) -> StressSummary:
+    """Return the summary of the stress tests."""
+    return StressSummary.model_validate(read_json(run.folder.stress / "stress_summary.json"))
+
+
+def _scores(run: Run, symbol: str, name: str, predictions: pl.DataFrame) -> SymbolScores:
+    scenario = next(each for each in run.scenarios if each.name == name)
+    return scores_in_period(
+        scenario,
+        symbol=symbol,
+        rows=read_table(run.folder.rows(symbol)),
+        predictions=predictions,
+        student=_last_student(run, symbol),
+        horizon_sessions=run.config.labels.horizon_sessions,
+    )
+
+
+def _last_student(run: Run, symbol: str) -> LastStudent | None:
+    windows = run.windows_of(symbol)
+    folders = [run.folder.student(window.label) for window in windows]
+    made = [folder for folder in folders if (folder / "student.json").exists()]
+    if not made:
+        return None
+    student = load_student((made[-1] / "student.json").read_text())
+    learnt = [run.folder.teacher(window.label) / "labels.parquet" for window in windows]
+    sessions = pl.concat([read_table(path)["session"] for path in learnt if path.exists()])
+    return LastStudent(
+        score=student.score,
+        first_session=sessions.sort()[0],
+        last_label_end=student.file.trained_through,
+    )
+
+
+def _unit(run: Run, name: str, outcome: ScenarioOutcome) -> UnitRecord:
+    path = run.folder.stress / "scenarios" / f"{name}.json"
+    is_skipped = isinstance(outcome, SkippedScenario)
+    return UnitRecord(
+        kind="stress",
+        name=f"stress {name}",
+        window=name,
+        outcome=Outcome.SKIPPED if is_skipped else Outcome.SUCCESS,
+        reason=outcome.skip_reason if is_skipped else None,
+        counts={} if is_skipped else {"n_rows": outcome.n_rows, "n_sessions": outcome.n_sessions},
+        path=path.relative_to(run.folder.root).as_posix(),
+        sha256=sha256_of(path),
+        seconds=0.0,
+    )

@@ -1,0 +1,321 @@
+"""Stages 6 and 7, and the end of a run: gates, report, manifest, briefing, registry.
+
+Belongs here: which records of the run the audit and the briefing read, and what they write. Does
+not belong here: gates, manifest, briefing and registry themselves (`release`), the page
+(`reports`).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sensequant.evaluation.validation import Validation
+from sensequant.market.symbols import NIFTY50_TRI
+from sensequant.records import digest_of
+from sensequant.release.briefing import BriefingInputs, build_briefing, write_briefing
+from sensequant.release.evidence import (
+    Reports,
+    gather_evidence,
+    reference,
+    worst_failure_rate,
+)
+from sensequant.release.gates import Figure, Verdict, evaluate_gates, judge
+from sensequant.release.manifest import (
+    Manifest,
+    ManifestFacts,
+    build_manifest,
+    read_manifest,
+    write_manifest,
+)
+from sensequant.release.registry import Registry, RunResult
+from sensequant.reports.performance import Portfolio
+from sensequant.reports.run_report import ReportInput, build_report
+from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.stages.context import Findings, Run, RunRecord
+from sensequant.stages.crises import read_stress
+from sensequant.stages.evidence import read_report, read_summary
+from sensequant.storage import (
+    read_json,
+    read_table,
+    sha256_of,
+    write_atomically,
+    write_json,
+)
+
+__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "registry_of"]
+
+NOT_DONE_YET = [
+    "The manifest is not signed.",
+    "The candidate is not compared with a champion in production.",
+    "Approval, staging, promotion and rollback are not there yet.",
+]
+
+_SUMMARY = "validation/validation_summary.json"
+_TESTS = "significance/stat_tests.json"
+_STRESS = "stress/stress_summary.json"
+
+
+def audit(run: Run, *, created_at: datetime) -> Findings:
+    """Judge the evidence by the gates, write the report, and bind everything into the manifest."""
+    reports = _reports(run)
+    stages = _earlier_stages(run)
+    evidence = gather_evidence(
+        reports, coverage=_coverage(run), failure_rate=worst_failure_rate(stages)
+    )
+    verdict = judge(
+        evaluate_gates(evidence, run.config.gates),
+        detectable_sharpe=evidence.detectable_sharpe.observed,
+        is_simulated=_is_simulated(run),
+    )
+    write_json(run.folder.audit / "gates.json", verdict)
+    page = build_report(_report_input(run, reports, stages, verdict))
+    write_atomically(run.folder.report, page.encode())
+    manifest = build_manifest(
+        run.folder, verdict=verdict, facts=_facts(run, stages), created_at=created_at
+    )
+    write_manifest(run.folder, manifest)
+    return Findings(
+        values={
+            "verdict": verdict.decision,
+            "gates_passed": verdict.n_passed,
+            "gates_failed": verdict.n_failed,
+            "gates_undetermined": verdict.n_undetermined,
+            "n_artifacts": len(manifest.artifacts),
+            "evidence_digest": manifest.evidence_digest,
+        },
+        not_done_yet=NOT_DONE_YET,
+    )
+
+
+def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
+    """Write the briefing and record the candidate; return the page and findings.
+
+    A run that failed in a stage gets a briefing of what there is, and is recorded as failed.
+    """
+    verdict, manifest = _verdict(run), _manifest(run)
+    stages = _earlier_stages(run)
+    failed = _failed(stages)
+    inputs = BriefingInputs(
+        run_id=run.folder.run_id,
+        created_at=at,
+        is_simulated=_is_simulated(run),
+        symbols=run.symbols if run.folder.data.exists() else [],
+        first_session=run.request.start,
+        last_session=run.request.end,
+        stages=stages,
+        stages_asked=run.stages,
+        units=_units(run),
+        reports=_reports(run),
+        verdict=None if failed is not None else verdict,
+        manifest_sha256=None if manifest is None else sha256_of(run.folder.manifest),
+        evidence_digest=None if manifest is None else manifest.evidence_digest,
+    )
+    briefing = build_briefing(inputs)
+    page = write_briefing(run.folder, briefing)
+    status = _record_candidate(run, inputs, failed=failed, at=at)
+    return page, Findings(values={"candidate_status": status, "is_complete": briefing.is_complete})
+
+
+def close(run: Run, *, at: datetime) -> RunRecord:
+    """Write down how the run ended and return its record."""
+    stages = run.folder.stages()
+    failed = _failed(stages)
+    degraded = any(stage.outcome is StageOutcome.DEGRADED for stage in stages)
+    verdict = _verdict(run)
+    closed = run.record.model_copy(
+        update={
+            "ended_at": at,
+            "outcome": "failed" if failed else "degraded" if degraded else "completed",
+            "failed_stage": None if failed is None else failed.stage,
+            "verdict": None if verdict is None or failed is not None else verdict.decision,
+            "manifest_sha256": (
+                sha256_of(run.folder.manifest) if run.folder.manifest.exists() else None
+            ),
+        }
+    )
+    write_json(run.folder.run, closed)
+    return closed
+
+
+def registry_of(home: Path) -> Registry:
+    """Return the registry of all runs below a home."""
+    home.mkdir(parents=True, exist_ok=True)
+    return Registry(f"sqlite:///{home / 'registry.db'}")
+
+
+def _record_candidate(
+    run: Run, inputs: BriefingInputs, *, failed: StageRecord | None, at: datetime
+) -> str:
+    judged = inputs.verdict
+    if judged is None and failed is None:
+        # Stages were left out on request: there is nothing to decide on yet.
+        return "not recorded"
+    result = RunResult(
+        run_id=run.folder.run_id,
+        decision=None if judged is None else judged.decision,
+        failed_stage=None if failed is None else failed.stage,
+        reason=judged.headline if judged is not None else _why(failed),
+        manifest_sha256=inputs.manifest_sha256,
+        evidence_digest=inputs.evidence_digest,
+        is_simulated=inputs.is_simulated,
+        summary=_summary(inputs.stages),
+    )
+    registry = registry_of(run.folder.home)
+    try:
+        return registry.record_candidate_run(result, actor=getuser(), at=at).status
+    finally:
+        registry.close()
+
+
+def _why(failed: StageRecord | None) -> str:
+    if failed is None:
+        return "no stage failed"
+    if failed.error is not None:
+        return failed.error
+    return f"{failed.n_failed} of {failed.n_failed + failed.n_success} units failed"
+
+
+def _summary(stages: Iterable[StageRecord]) -> dict[str, Any]:
+    told = {Stage.MODEL_VALIDATION, Stage.STATISTICAL_TESTS, Stage.STRESS_TESTS}
+    return {
+        name: value
+        for stage in stages
+        if stage.stage in told
+        for name, value in stage.findings.items()
+    }
+
+
+def _reports(run: Run) -> Reports:
+    found = {path: (run.folder.root / path).exists() for path in (_SUMMARY, _TESTS, _STRESS)}
+    return Reports(
+        validation=read_summary(run) if found[_SUMMARY] else None,
+        validation_file=reference(run.folder, _SUMMARY) if found[_SUMMARY] else None,
+        significance=read_report(run) if found[_TESTS] else None,
+        significance_file=reference(run.folder, _TESTS) if found[_TESTS] else None,
+        stress=read_stress(run) if found[_STRESS] else None,
+        stress_file=reference(run.folder, _STRESS) if found[_STRESS] else None,
+    )
+
+
+def _earlier_stages(run: Run) -> list[StageRecord]:
+    own = {Stage.RELEASE_AUDIT, Stage.PROMOTION_BRIEFING}
+    return [
+        stage
+        for stage in run.folder.stages()
+        if stage.stage not in own or stage.outcome is StageOutcome.FAILED
+    ]
+
+
+def _failed(stages: Iterable[StageRecord]) -> StageRecord | None:
+    return next((stage for stage in stages if stage.outcome is StageOutcome.FAILED), None)
+
+
+def _coverage(run: Run) -> Figure:
+    data = read_table(run.folder.data)
+    n_expected, n_present = int(data["n_expected"].sum()), int(data["n_present"].sum())
+    if not n_expected:
+        return Figure(reason="no session was expected")
+    return Figure(
+        observed=n_present / n_expected,
+        n=n_expected,
+        n_unit="expected sessions of all symbols",
+        evidence=reference(run.folder, "data.parquet"),
+    )
+
+
+def _is_simulated(run: Run) -> bool:
+    if not run.folder.data.exists():
+        return run.record.is_simulated
+    return bool(read_table(run.folder.data)["is_simulated"].any())
+
+
+def _facts(run: Run, stages: Iterable[StageRecord]) -> ManifestFacts:
+    found = {stage.stage: stage.findings for stage in stages}
+    record = run.record
+    return ManifestFacts(
+        is_simulated=_is_simulated(run),
+        first_session=run.request.start,
+        last_session=run.request.end,
+        symbols=tuple(run.symbols),
+        seed=run.config.seed,
+        data_digest=digest_of(
+            dict(read_table(run.folder.data).select("symbol", "bars_digest").iter_rows())
+        ),
+        config_digest=run.config_digest,
+        code_version=record.code_version,
+        library_versions=record.versions,
+        training=found.get(Stage.TEACHER_TRAINING, {}) | found.get(Stage.STUDENT_TRAINING, {}),
+        validation=found.get(Stage.MODEL_VALIDATION, {}),
+        statistical_tests=found.get(Stage.STATISTICAL_TESTS, {}),
+    )
+
+
+def _report_input(
+    run: Run, reports: Reports, stages: list[StageRecord], verdict: Verdict
+) -> ReportInput:
+    refused = read_table(run.folder.quarantine).group_by("symbol").len().sort("symbol")
+    return ReportInput(
+        universe=run.request.title,
+        start=run.request.start,
+        end=run.request.end,
+        horizon_sessions=run.config.labels.horizon_sessions,
+        is_simulated=_is_simulated(run),
+        data=read_table(run.folder.data),
+        n_quarantined=dict(refused.iter_rows()),
+        stages=tuple(stages),
+        validation=_validation(run, reports),
+        portfolio=_portfolio(run, reports),
+        significance=reports.significance,
+        stress=reports.stress,
+        verdict=verdict,
+    )
+
+
+def _validation(run: Run, reports: Reports) -> Validation | None:
+    if reports.validation is None:
+        return None
+    names = ("by_symbol", "by_window", "calibration", "returns")
+    tables = {name: _validation_table(run, name) for name in names}
+    return Validation(summary=reports.validation, **tables)
+
+
+def _portfolio(run: Run, reports: Reports) -> Portfolio | None:
+    if reports.validation is None:
+        return None
+    benchmark = run.benchmark
+    is_total = benchmark is not None and benchmark["symbol"][0] == NIFTY50_TRI
+    return Portfolio(
+        equity=_validation_table(run, "equity"),
+        trades=_validation_table(run, "trades"),
+        capital_inr=run.config.backtest.capital_inr,
+        hold=_validation_table(run, "universe_equity"),
+        benchmark=benchmark,
+        benchmark_name="NIFTY 50 total return" if is_total else "NIFTY 50",
+    )
+
+
+def _validation_table(run: Run, name: str) -> pl.DataFrame:
+    return read_table(run.folder.validation / f"{name}.parquet")
+
+
+def _verdict(run: Run) -> Verdict | None:
+    path = run.folder.audit / "gates.json"
+    return Verdict.model_validate(read_json(path)) if path.exists() else None
+
+
+def _manifest(run: Run) -> Manifest | None:
+    return read_manifest(run.folder) if run.folder.manifest.exists() else None
+
+
+def _units(run: Run) -> list[UnitRecord]:
+    known = set(UnitRecord.model_fields)
+    return [
+        UnitRecord(**{name: value for name, value in row.items() if name in known})
+        for kind in ("chunk", "teacher", "student", "stress")
+        if run.folder.units(kind).exists()
+        for row in read_table(run.folder.units(kind)).iter_rows(named=True)
+    ]

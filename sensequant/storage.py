@@ -1,0 +1,158 @@
+"""How bytes reach the disk: atomically, durably, one writer at a time, with digests.
+
+Belongs here: writing, reading back and locking of single files. Does not belong here: what is in
+them (`market.store`, `runs`).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel
+
+from sensequant.errors import RecordError, SchemaVersionError, StorageError
+
+__all__ = [
+    "locked",
+    "read_json",
+    "read_table",
+    "sha256_of",
+    "write_atomically",
+    "write_json",
+    "write_table",
+]
+
+_SCHEMA_VERSION_KEY = "sensequant.schema_version"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: temporary file in the same folder, fsync, rename.
+
+    Raises
+    ------
+    StorageError
+        The disk is full or the folder cannot be written; nothing half-written stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            "file was not written",
+            where=str(path),
+            expected="a writable folder with free space",
+            found=error.strerror or str(error),
+            remedy="free space or choose another SENSEQUANT_HOME, then run again",
+        ) from error
+
+
+def write_json(path: Path, value: BaseModel | Any) -> None:
+    """Write a record or plain value as indented JSON, keys in the order of the model."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    RecordError
+        The file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            "record cannot be read",
+            where=str(path),
+            expected="a JSON file of this project",
+            found=str(error),
+            remedy="run the stage that writes it again",
+        ) from error
+
+
+def write_table(path: Path, frame: pl.DataFrame, *, schema_version: int = 1) -> None:
+    """Write a frame as Parquet (zstd) with its schema version; equal frames give equal bytes."""
+    with tempfile.SpooledTemporaryFile(max_size=1 << 30) as buffer:
+        frame.write_parquet(
+            buffer,
+            compression="zstd",
+            metadata={_SCHEMA_VERSION_KEY: str(schema_version)},
+        )
+        buffer.seek(0)
+        write_atomically(path, buffer.read())
+
+
+def read_table(path: Path, *, schema_version: int = 1) -> pl.DataFrame:
+    """Read a Parquet table that `write_table` wrote.
+
+    Raises
+    ------
+    RecordError
+        The file is missing or damaged.
+    SchemaVersionError
+        It was written with another schema version.
+    """
+    try:
+        found = pl.read_parquet_metadata(path).get(_SCHEMA_VERSION_KEY)
+        frame = pl.read_parquet(path, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RecordError(
+            "table cannot be read",
+            where=str(path),
+            expected="a Parquet file of this project",
+            found=str(error).splitlines()[0],
+            remedy="run the stage that writes it again",
+        ) from error
+    if found != str(schema_version):
+        raise SchemaVersionError(
+            "table has another schema version",
+            where=str(path),
+            expected=str(schema_version),
+            found=str(found),
+            remedy="write it again with this version of sensequant",
+        )
+    return frame
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Hold an exclusive lock on `path`.lock; the kernel frees it when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""How candidate and method behave in dated crises."""

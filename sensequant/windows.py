@@ -1,0 +1,282 @@
+"""Which spans of time teachers learn from, and what becomes of the rows in them.
+
+Belongs here: planning windows, slicing rows, counting rows at every step. Does not belong here:
+the split inside a window (`splits`) and training.
+
+Windows are consecutive, do not overlap and are measured in calendar days, both ends included.
+Features and labels are computed over a symbol's whole history before slicing, so that neither
+warm-up nor a label that reaches past the end costs a window its rows.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+from pydantic import Field, NonNegativeInt
+
+from sensequant.errors import ConfigError
+from sensequant.records import Config, Record, SkipReason
+from sensequant.splits import Split
+
+__all__ = [
+    "PlannedWindow",
+    "Window",
+    "WindowConfig",
+    "WindowFunnel",
+    "count_funnel",
+    "funnel_skip",
+    "plan_windows",
+    "slice_window",
+    "usable_rows",
+]
+
+
+class WindowConfig(Config):
+    """How long windows are and how much they must hold."""
+
+    window_days: int = Field(
+        default=180,
+        ge=30,
+        le=365,
+        description="Length of a window in calendar days.",
+    )
+    min_samples: int = Field(
+        default=20,
+        ge=10,
+        le=1000,
+        description="Training rows (after purging) below which a window is skipped.",
+    )
+
+
+class Window(Record):
+    """First and last day from which one teacher learns.
+
+    `index` counts the windows of the range from 0, skipped ones included. `listed_on` is the
+    symbol's first session where that lies inside the range.
+    """
+
+    symbol: str
+    start: date
+    end: date
+    index: NonNegativeInt
+    listed_on: date | None = None
+    is_cut_by_listing: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of the window in paths and tables."""
+        return f"{self.symbol}_{self.start.isoformat()}_to_{self.end.isoformat()}"
+
+    @property
+    def short(self) -> str:
+        """First and last day, for charts and task names."""
+        return f"{self.start.isoformat()}..{self.end.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWindow:
+    """A window, and why it cannot be trained where that is known from the plan alone."""
+
+    window: Window
+    skip: SkipReason | None
+
+
+class WindowFunnel(Record):
+    """How many rows of a window were left at every step.
+
+    n_bars of the window hold n_feature_rows with at least one feature; those are labelled or
+    unlabelled by reason; the labelled train, validate or are purged. The last three are null
+    where no split was made.
+    """
+
+    n_bars: NonNegativeInt
+    n_feature_rows: NonNegativeInt
+    n_labelled: NonNegativeInt
+    n_positive: NonNegativeInt
+    n_unlabelled_beyond_last_bar: NonNegativeInt
+    n_unlabelled_missing_bar: NonNegativeInt
+    n_unlabelled_unexplained_gap: NonNegativeInt
+    n_train: NonNegativeInt | None = None
+    n_validation: NonNegativeInt | None = None
+    n_purged: NonNegativeInt | None = None
+
+
+def plan_windows(
+    symbol: str,
+    *,
+    start: date,
+    end: date,
+    first_session: date | None,
+    last_session: date | None,
+    config: WindowConfig,
+    market: tuple[date, date] | None = None,
+) -> list[PlannedWindow]:
+    """Plan a symbol's windows over a range of days.
+
+    Parameters
+    ----------
+    symbol
+        NSE symbol.
+    start, end
+        First and last day of the range; the last window is cut at `end`.
+    first_session, last_session
+        Sessions of the symbol's first and last stored bar; both None without any bar.
+    config
+        Length of a window.
+    market
+        First and last session of which the store holds a bar of any symbol. With it, a first bar
+        on the market's first session of the range is no listing, and silence while others traded
+        is told from the end of the store. None: unknown.
+
+    Returns
+    -------
+    list of PlannedWindow
+        In the order of time. Skipped as `no_data`: the symbol has no bars, or the window lies
+        outside the store (or behind the symbol's last bar, `market` unknown). As
+        `pre_listing`: the window ends before the first bar. As `suspended`: it starts after the
+        symbol's last bar while the market still traded (suspended, delisted or merged). A window
+        in which the first bar falls starts at that bar and says so.
+
+    Raises
+    ------
+    ConfigError
+        `start` is after `end`, or the sessions contradict each other.
+    """
+    _require_order("range of the windows", start, end)
+    if market is not None:
+        _require_order("sessions of the market", *market)
+    if first_session is None or last_session is None:
+        if first_session is not last_session:
+            raise ConfigError(
+                "sessions of the symbol are incomplete",
+                where=symbol,
+                expected="first_session and last_session, or neither",
+                found=f"{first_session} and {last_session}",
+            )
+        spans = _spans(symbol, start=start, end=end, window_days=config.window_days)
+        return [PlannedWindow(window, SkipReason.NO_DATA) for window in spans]
+    _require_order(f"sessions of {symbol}", first_session, last_session)
+    return [
+        _planned(
+            window,
+            traded=(first_session, last_session),
+            is_listing=_is_listing(first_session, start=start, market=market),
+            market=market,
+        )
+        for window in _spans(symbol, start=start, end=end, window_days=config.window_days)
+    ]
+
+
+def slice_window(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Return the symbol's rows whose session lies in the window, in their order."""
+    return rows.filter(
+        pl.col("symbol") == window.symbol,
+        pl.col("session").is_between(window.start, window.end),
+    )
+
+
+def usable_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Return the rows that can teach: labelled, with at least one of the feature `columns`."""
+    return rows.filter(_has_features(columns), pl.col("label").is_not_null())
+
+
+def count_funnel(
+    rows: pl.DataFrame, columns: tuple[str, ...], *, split: Split | None = None
+) -> WindowFunnel:
+    """Count the rows of one window at every step.
+
+    Parameters
+    ----------
+    rows
+        Features joined with labels (`sensequant.labels`), one window of one symbol.
+    columns
+        Feature columns.
+    split
+        Split of `usable_rows(rows, columns)`; None where none was made.
+    """
+    with_features = rows.filter(_has_features(columns))
+    reasons = with_features["unlabelled_reason"]
+    label = with_features["label"]
+    return WindowFunnel(
+        n_bars=rows.height,
+        n_feature_rows=with_features.height,
+        n_labelled=label.count(),
+        n_positive=int((label == 1).sum()),
+        n_unlabelled_beyond_last_bar=int((reasons == "beyond_last_bar").sum()),
+        n_unlabelled_missing_bar=int((reasons == "missing_bar").sum()),
+        n_unlabelled_unexplained_gap=int((reasons == "unexplained_gap").sum()),
+        n_train=None if split is None else split.train.size,
+        n_validation=None if split is None else split.validation.size,
+        n_purged=None if split is None else split.purged.size,
+    )
+
+
+def funnel_skip(funnel: WindowFunnel, config: WindowConfig) -> SkipReason | None:
+    """Return why a window with these counts cannot be trained, or None if it can.
+
+    Returns
+    -------
+    SkipReason or None
+        `no_data` without bars, `insufficient_history` without features, `insufficient_future`
+        where every row's label lies behind the last bar, `insufficient_samples` below
+        `min_samples` training rows (labelled rows, where no split was made).
+    """
+    if funnel.n_bars == 0:
+        return SkipReason.NO_DATA
+    if funnel.n_feature_rows == 0:
+        return SkipReason.INSUFFICIENT_HISTORY
+    if funnel.n_unlabelled_beyond_last_bar == funnel.n_feature_rows:
+        return SkipReason.INSUFFICIENT_FUTURE
+    n_samples = funnel.n_labelled if funnel.n_train is None else funnel.n_train
+    return SkipReason.INSUFFICIENT_SAMPLES if n_samples < config.min_samples else None
+
+
+def _has_features(columns: tuple[str, ...]) -> pl.Expr:
+    return pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
+
+
+def _spans(symbol: str, *, start: date, end: date, window_days: int) -> list[Window]:
+    n_days = (end - start).days + 1
+    starts = [start + timedelta(days=offset) for offset in range(0, n_days, window_days)]
+    length = timedelta(days=window_days - 1)
+    return [
+        Window(symbol=symbol, start=first, end=min(first + length, end), index=index)
+        for index, first in enumerate(starts)
+    ]
+
+
+def _is_listing(first_session: date, *, start: date, market: tuple[date, date] | None) -> bool:
+    # Where the store begins inside the range, its first session is not a symbol's listing.
+    opening = start if market is None else max(start, market[0])
+    return first_session > opening
+
+
+def _planned(
+    window: Window,
+    *,
+    traded: tuple[date, date],
+    is_listing: bool,
+    market: tuple[date, date] | None,
+) -> PlannedWindow:
+    first_session, last_session = traded
+    if window.end < first_session:
+        return PlannedWindow(window, SkipReason.PRE_LISTING if is_listing else SkipReason.NO_DATA)
+    if window.start > last_session:
+        is_silent = market is not None and window.start <= market[1]
+        return PlannedWindow(window, SkipReason.SUSPENDED if is_silent else SkipReason.NO_DATA)
+    if not is_listing:
+        return PlannedWindow(window, None)
+    if window.start >= first_session:
+        return PlannedWindow(window.model_copy(update={"listed_on": first_session}), None)
+    cut = {"listed_on": first_session, "start": first_session, "is_cut_by_listing": True}
+    return PlannedWindow(window.model_copy(update=cut), None)
+
+
+def _require_order(where: str, first: date, last: date) -> None:
+    if first > last:
+        raise ConfigError(
+            "first day is after the last",
+            where=where,
+            expected="first day on or before the last",
+            found=f"{first} and {last}",
+        )

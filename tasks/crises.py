@@ -1,0 +1,38 @@
+"""Tasks of the stress tests: one per dated crisis, then their summary."""
+
+from prefect import task
+
+from sensequant.runs import Stage
+from sensequant.stages import crises
+from sensequant.stages.context import Findings, load_run
+from tasks.artifacts import show_markdown
+from tasks.units import UnitRef, do_unit, run_folder, unit_key
+
+__all__ = ["replay_scenario", "summarise_stress"]
+
+
+@task(
+    task_run_name="stress {scenario}",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=unit_key,
+)
+def replay_scenario(run_id: str, scenario: str) -> UnitRef:
+    """Replay the students on a crisis whose bars they never saw."""
+    folder = run_folder(run_id)
+    return do_unit(
+        folder,
+        Stage.STRESS_TESTS,
+        lambda: crises.replay_scenario(load_run(folder), scenario),
+        kind="stress",
+        name=f"stress {scenario}",
+        window=scenario,
+    )
+
+
+@task(task_run_name="summarise stress")
+def summarise_stress(run_id: str) -> Findings:
+    """Sum up the replays in one table and one page."""
+    page, findings = crises.summarise(load_run(run_folder(run_id)))
+    show_markdown("stress-report", page, description=f"stress tests of {run_id}")
+    return findings

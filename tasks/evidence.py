@@ -1,0 +1,24 @@
+"""Tasks of stages 4 and 5: what the scores were worth, and whether chance explains it."""
+
+from prefect import task
+
+from sensequant.stages import evidence
+from sensequant.stages.context import Findings, load_run
+from tasks.artifacts import show_markdown
+from tasks.units import run_folder
+
+__all__ = ["assess_returns", "validate_scores"]
+
+
+@task(task_run_name="validate scores")
+def validate_scores(run_id: str) -> Findings:
+    """Measure the scores out of sample and trade them in one portfolio, net of costs."""
+    page, findings = evidence.validate_scores(load_run(run_folder(run_id)))
+    show_markdown("validation-summary", page, description=f"validation of {run_id}")
+    return findings
+
+
+@task(task_run_name="assess returns")
+def assess_returns(run_id: str) -> Findings:
+    """Test the net returns against chance and against NIFTY 50."""
+    return evidence.assess_significance(load_run(run_folder(run_id)))

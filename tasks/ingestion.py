@@ -1,0 +1,85 @@
+"""Tasks of stage 1: one per chunk of bars, one per symbol's adjusted bars, then the run's data."""
+
+from pathlib import Path
+
+from prefect import task
+
+from sensequant.market.sources.base import Chunk
+from sensequant.records import Outcome
+from sensequant.runs import Stage, UnitRecord
+from sensequant.stages import ingestion
+from sensequant.stages.context import Findings, load_run
+from tasks.telling import utc_now
+from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
+
+__all__ = ["fetch_chunk", "freeze_bars", "plan_chunks", "settle_data", "symbols_fetched"]
+
+_UNIVERSES = Path(__file__).parent.parent / "deployments" / "universes"
+
+
+@task(task_run_name="plan chunks")
+def plan_chunks(run_id: str) -> list[Chunk]:
+    """Resolve the requested symbols, cut what must be fetched into chunks, store the actions."""
+    run = load_run(run_folder(run_id))
+    chunks = ingestion.plan_chunks(run, universes=_UNIVERSES)
+    ingestion.store_actions(run)
+    return chunks
+
+
+@task(
+    task_run_name="chunk {chunk.symbol}",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=unit_key,
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_jitter_factor=0.5,
+    retry_condition_fn=can_retry,
+)
+def fetch_chunk(run_id: str, chunk: Chunk) -> UnitRef:
+    """Fetch one chunk of bars into the store."""
+    folder = run_folder(run_id)
+    return do_unit(
+        folder,
+        Stage.DATA_INGESTION,
+        lambda: ingestion.fetch_chunk(load_run(folder), chunk, fetched_at=utc_now()),
+        kind="chunk",
+        name=f"chunk {chunk.symbol}",
+        symbol=chunk.symbol,
+    )
+
+
+@task(
+    task_run_name="bars {symbol}",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=unit_key,
+)
+def freeze_bars(run_id: str, symbol: str) -> UnitRef:
+    """Adjust the stored bars of one symbol and keep them in the run."""
+    folder = run_folder(run_id)
+    return do_unit(
+        folder,
+        Stage.DATA_INGESTION,
+        lambda: ingestion.freeze_bars(load_run(folder), symbol),
+        kind="bars",
+        name=f"bars {symbol}",
+        symbol=symbol,
+    )
+
+
+def symbols_fetched(units: list[UnitRecord]) -> list[str]:
+    """Return the symbols of the units that succeeded, each once, in alphabetical order."""
+    return sorted(
+        {
+            unit.symbol
+            for unit in units
+            if unit.outcome is Outcome.SUCCESS and unit.symbol is not None
+        }
+    )
+
+
+@task(task_run_name="settle data")
+def settle_data(run_id: str, symbols: list[str]) -> Findings:
+    """Write down which bars this run stands on, and plan its windows."""
+    return ingestion.settle(load_run(run_folder(run_id)), symbols)

@@ -1,0 +1,52 @@
+"""What a flow needs to know of a run before it maps tasks: symbols, windows, scenarios, limits.
+
+Belongs here: reading the plan of an existing run. Does not belong here: making it.
+"""
+
+from typing import NamedTuple
+
+from sensequant.runs import Stage
+from sensequant.stages.context import load_run
+from tasks.units import run_folder
+
+__all__ = [
+    "PlannedWindows",
+    "failure_limit",
+    "planned_scenarios",
+    "planned_stages",
+    "planned_symbols",
+    "planned_windows",
+]
+
+
+class PlannedWindows(NamedTuple):
+    """Parallel lists, one entry per window, ready to be mapped over."""
+
+    symbols: list[str]
+    names: list[str]
+
+
+def planned_stages(run_id: str) -> tuple[Stage, ...]:
+    """Return the stages that the run was asked to execute, in order."""
+    return load_run(run_folder(run_id)).stages
+
+
+def planned_symbols(run_id: str) -> list[str]:
+    """Return the symbols that have bars, in alphabetical order."""
+    return load_run(run_folder(run_id)).symbols
+
+
+def planned_windows(run_id: str) -> PlannedWindows:
+    """Return every planned window, those that will be skipped included."""
+    windows = [planned.window for planned in load_run(run_folder(run_id)).windows]
+    return PlannedWindows([w.symbol for w in windows], [w.short for w in windows])
+
+
+def planned_scenarios(run_id: str) -> list[str]:
+    """Return the names of the crises that the run's settings select."""
+    return [scenario.name for scenario in load_run(run_folder(run_id)).scenarios]
+
+
+def failure_limit(run_id: str) -> float:
+    """Return the share of tried units that may fail before a stage does."""
+    return load_run(run_folder(run_id)).config.max_failure_rate

@@ -1,0 +1,20 @@
+"""How many units run side by side in one process."""
+
+import os
+from typing import Any, cast
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+__all__ = ["default_workers", "runner"]
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def runner(workers: int | None = None) -> TaskRunner[PrefectFuture[Any]]:
+    """Return a runner of threads: LightGBM, Polars and pyarrow release the interpreter's lock."""
+    threads = cast("Any", ThreadPoolTaskRunner)(max_workers=workers or default_workers())
+    return cast("TaskRunner[PrefectFuture[Any]]", threads)

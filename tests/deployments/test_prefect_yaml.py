@@ -1,0 +1,62 @@
+"""`prefect.yaml`: every flow has a deployment that a person can start."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
+    "deployments"
+]
+KNOWN_POOLS = {"default"}
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
+    module, name = deployment["entrypoint"].rsplit(".", 1)
+    found = getattr(importlib.import_module(module), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+def test_every_flow_has_a_deployment() -> None:
+    """No flow is out of reach of the UI, and no deployment names a flow that is not there."""
+    flows = {
+        f"flows.{path.stem}.{name}"
+        for path in (ROOT / "flows").glob("*.py")
+        if path.stem != "__init__"
+        for name in importlib.import_module(f"flows.{path.stem}").__all__
+    }
+
+    assert {deployment["entrypoint"] for deployment in DEPLOYMENTS} == flows
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_a_deployment_can_be_started(deployment: dict[str, Any]) -> None:
+    """Its entrypoint is a dotted module path, its parameters validate, it says what it does."""
+    flow = flow_of(deployment)
+
+    assert deployment["name"] == flow.name
+    assert "/" not in deployment["entrypoint"]
+    assert deployment["work_pool"]["name"] in KNOWN_POOLS
+    assert len(deployment["description"]) > 20
+    assert deployment["tags"]
+    if deployment.get("parameters"):
+        flow.validate_parameters(deployment["parameters"])
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+def test_the_form_describes_every_field(deployment: dict[str, Any]) -> None:
+    """Every setting that the UI shows carries a description."""
+    schema = flow_of(deployment).parameters.model_dump()
+    fields = [
+        (name, field)
+        for model in schema["definitions"].values()
+        for name, field in model.get("properties", {}).items()
+    ]
+
+    assert [name for name, field in fields if not field.get("description")] == []
+    assert all(field.get("description") for field in schema["properties"].values())

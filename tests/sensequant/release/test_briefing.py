@@ -1,0 +1,351 @@
+"""Facts about the briefing: complete, partial, simulated."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sensequant.records import Outcome
+from sensequant.release.briefing import (
+    BriefingInputs,
+    build_briefing,
+    render_markdown,
+    write_briefing,
+)
+from sensequant.release.briefing_model import Briefing
+from sensequant.release.evidence import Reports, gather_evidence
+from sensequant.release.gates import Decision, Figure, GateConfig, Verdict, evaluate_gates, judge
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, UnitRecord
+
+RUN_ID = "live_candidate_20260102_030405_0000abcd"
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def stage(name: Stage, outcome: StageOutcome = StageOutcome.SUCCESS, **fields: Any) -> StageRecord:
+    return StageRecord(
+        run_id=RUN_ID, stage=name, outcome=outcome, started_at=AT, seconds=1.5, **fields
+    )
+
+
+def unit(name: str, outcome: Outcome, reason: str | None, **fields: Any) -> UnitRecord:
+    return UnitRecord(
+        kind="teacher", name=name, outcome=outcome, reason=reason, seconds=0.1, **fields
+    )
+
+
+def verdict_of(reports: Reports, **changed: Figure) -> Verdict:
+    figures = gather_evidence(
+        reports, coverage=Figure(observed=0.99, n=9), failure_rate=Figure(observed=0.0, n=9)
+    ).model_copy(update=changed)
+    gates = evaluate_gates(figures, GateConfig())
+    return judge(gates, detectable_sharpe=1.75, is_simulated=False)
+
+
+@pytest.fixture
+def inputs(reports: Reports) -> BriefingInputs:
+    """Return the records of a run that went through all stages."""
+    return BriefingInputs(
+        run_id=RUN_ID,
+        created_at=AT,
+        is_simulated=False,
+        symbols=("INFY", "M&M"),
+        first_session=date(2022, 1, 3),
+        last_session=date(2024, 12, 31),
+        stages=[
+            stage(
+                each,
+                n_success=4,
+                findings={"n_rows": 12, "note": None},
+                not_done_yet=["Signed manifest."] if each is Stage.RELEASE_AUDIT else [],
+            )
+            for each in Stage
+            if each is not Stage.PROMOTION_BRIEFING
+        ],
+        stages_asked=tuple(Stage),
+        units=[
+            unit("A", Outcome.SUCCESS, None),
+            *(unit(f"W{n}", Outcome.SKIPPED, "pre_listing") for n in range(5)),
+            unit("B", Outcome.FAILED, None, error_type="ValueError", error_message="bad"),
+            unit("C", Outcome.FAILED, None),
+        ],
+        reports=reports,
+        verdict=verdict_of(reports),
+        manifest_sha256="c" * 64,
+        evidence_digest="d" * 64,
+    )
+
+
+def walk(value: Any) -> Iterator[dict[str, Any]]:
+    children: list[Any] = []
+    if isinstance(value, dict):
+        part = cast("dict[str, Any]", value)
+        yield part
+        children = list(part.values())
+    elif isinstance(value, list):
+        children = cast("list[Any]", value)
+    for child in children:
+        yield from walk(child)
+
+
+def test_complete_run_has_every_part(inputs: BriefingInputs) -> None:
+    """Training, scores, trading, statistics, crises, risks, what was left out and is to come."""
+    briefing = build_briefing(inputs)
+    page = render_markdown(briefing)
+
+    assert briefing.is_complete
+    assert briefing.failed_stage is None
+    assert {figure.name for figure in briefing.statistics} >= {"alpha", "deflated_sharpe"}
+    assert briefing.crises is not None
+    assert (briefing.crises.n_evaluated, briefing.crises.n_skipped) == (1, 1)
+    assert "Not reached" not in page
+    assert "PARTIAL" not in page
+    assert "SIMULATED" not in page
+    assert "36" in page
+    assert "c" * 64 in page
+
+
+def test_figures_are_copied_with_interval_count_and_reason(
+    inputs: BriefingInputs, reports: Reports
+) -> None:
+    """Every score figure of the briefing is the one of the validation, absent ones with reason."""
+    briefing = build_briefing(inputs)
+    assert reports.validation is not None
+    found = {figure.name: figure for figure in briefing.out_of_sample}
+
+    for name, figure in reports.validation.classification:
+        if name == "schema_version":
+            continue
+        copied = found[name]
+        assert (figure.value, figure.lower, figure.upper, figure.n, figure.reason) == (
+            copied.value,
+            copied.lower,
+            copied.upper,
+            copied.n,
+            copied.reason,
+        )
+    assert "| window_auc_mean | none | none | 321 | fraction | none | one class" in render_markdown(
+        briefing
+    )
+
+
+def test_baselines_stand_beside_the_strategy(inputs: BriefingInputs) -> None:
+    """The strategy has all figures of trading, the portfolios beside it those that compare."""
+    names = [figure.name for figure in build_briefing(inputs).trading]
+
+    assert "strategy: annual_turnover" in names
+    assert "nifty50: net_sharpe" in names
+    assert "universe: net_sharpe" in names
+    assert "nifty50: annual_turnover" not in names
+
+
+def test_what_was_left_out_is_counted_by_reason(inputs: BriefingInputs) -> None:
+    """Skips and failures are grouped, with at most three examples each; successes are not there."""
+    groups = {group.reason: group for group in build_briefing(inputs).left_out}
+
+    assert {reason: group.count for reason, group in groups.items()} == {
+        "pre_listing": 5,
+        "ValueError": 1,
+        "unknown": 1,
+    }
+    assert groups["pre_listing"].examples == ("W0", "W1", "W2")
+
+
+def test_what_is_not_done_yet_comes_from_stages_and_reports(inputs: BriefingInputs) -> None:
+    """Sentences stand under their stage, each once, in the order of the stages."""
+    found = build_briefing(inputs).not_done_yet
+
+    assert list(found) == [
+        "model_validation",
+        "statistical_tests",
+        "stress_tests",
+        "release_audit",
+    ]
+    assert found["release_audit"] == ("Signed manifest.",)
+    assert found["model_validation"] == ("Figures by market regime.",)
+
+
+def test_simulated_run_says_so_on_every_level(inputs: BriefingInputs) -> None:
+    """The banner is bold, every heading is marked, every part of the JSON carries the flag."""
+    briefing = build_briefing(dataclasses.replace(inputs, is_simulated=True))
+    page = render_markdown(briefing)
+    headings = [line for line in page.splitlines() if line.startswith("#")]
+    content = briefing.model_dump(mode="json")
+    parts = [content, content["risks"], content["crises"], *content["crises"]["lines"]]
+    for name in ("stages", "out_of_sample", "trading", "statistics", "left_out"):
+        parts += content[name]
+
+    assert "**SIMULATED: every figure on this page rests on invented bars." in page
+    assert all(heading.endswith("(SIMULATED)") for heading in headings)
+    assert all(part["is_simulated"] is True for part in parts)
+
+
+def test_run_that_failed_in_a_stage_has_a_partial_briefing(inputs: BriefingInputs) -> None:
+    """Stage and error are named, later parts say that they were not reached."""
+    failed = dataclasses.replace(
+        inputs,
+        stages=[
+            stage(Stage.DATA_INGESTION, StageOutcome.DEGRADED, n_failed=1, n_success=9),
+            stage(Stage.TEACHER_TRAINING, StageOutcome.FAILED, error="OSError: disk | <full>\nnow"),
+        ],
+        reports=Reports(),
+        verdict=None,
+        manifest_sha256=None,
+        evidence_digest=None,
+    )
+    briefing = build_briefing(failed)
+    page = render_markdown(briefing)
+
+    assert not briefing.is_complete
+    assert briefing.failed_stage is Stage.TEACHER_TRAINING
+    assert briefing.recommendation == "Do not promote: stage teacher_training failed."
+    assert Stage.STUDENT_TRAINING in briefing.stages_missing
+    assert "**PARTIAL: stage teacher_training failed (OSError: disk \\| &lt;full> now).**" in page
+    assert page.count("Not reached.") == 4
+    assert "Stage data_ingestion is degraded: 1 units failed." in briefing.risks.warnings
+    assert "Manifest not written, evidence not digested." in page
+    assert "Retry the run" in page
+
+
+def test_stage_that_failed_by_its_units_says_how_many(inputs: BriefingInputs) -> None:
+    """Without an error message the counts of units are the error."""
+    stages = [stage(Stage.TEACHER_TRAINING, StageOutcome.FAILED, n_success=1, n_failed=3)]
+    briefing = build_briefing(dataclasses.replace(inputs, stages=stages))
+
+    assert briefing.error == "3 of 4 units failed"
+
+
+def test_run_that_was_never_judged_is_not_promoted(
+    reports: Reports, inputs: BriefingInputs
+) -> None:
+    """Without verdict and without failure the missing stages are named."""
+    stages = [stage(Stage.DATA_INGESTION)]
+    briefing = build_briefing(
+        dataclasses.replace(
+            inputs, stages=stages, verdict=None, reports=Reports(), symbols=(), units=()
+        )
+    )
+    page = render_markdown(briefing)
+
+    assert briefing.recommendation == "Do not promote: the run was not judged."
+    assert "**PARTIAL: stages were not reached: teacher_training" in page
+    assert "Run the stages that are missing." in page
+    assert "## Left out, and why\n\nNothing." in page
+    assert reports.validation is not None
+
+
+def test_stages_that_were_not_asked_for_are_not_missing(inputs: BriefingInputs) -> None:
+    """A run of one stage is complete with it."""
+    briefing = build_briefing(
+        dataclasses.replace(
+            inputs,
+            stages=[stage(Stage.DATA_INGESTION)],
+            stages_asked=(Stage.DATA_INGESTION, Stage.PROMOTION_BRIEFING),
+        )
+    )
+
+    assert briefing.is_complete
+
+
+GOOD: dict[str, Figure] = {
+    "scored_sessions": Figure(observed=321, n=321),
+    "auc": Figure(observed=0.6, lower=0.55, upper=0.65, n=9),
+    "mean_excess_return": Figure(observed=0.1, lower=0.05, upper=0.15, n=9),
+    "deflated_sharpe": Figure(observed=0.99, n=9),
+    "alpha_p_value": Figure(observed=0.01, n=9),
+    "resilience": Figure(observed=60, n=1),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "decision", "recommendation", "step"),
+    [
+        (
+            GOOD,
+            Decision.APPROVE,
+            "A person may approve",
+            "Approve, or not, the manifest " + "c" * 9,
+        ),
+        ({}, Decision.REJECT, "the evidence speaks against it", "Look at the gates that fail"),
+        (
+            GOOD | {"auc": Figure(observed=0.5, lower=0.4, upper=0.6)},
+            Decision.NOT_ENOUGH_EVIDENCE,
+            "there is not enough evidence",
+            "Extend the range",
+        ),
+    ],
+    ids=["approve", "reject", "not_enough_evidence"],
+)
+def test_recommendation_and_next_steps_follow_the_verdict(
+    inputs: BriefingInputs,
+    reports: Reports,
+    *,
+    changed: dict[str, Figure],
+    decision: Decision,
+    recommendation: str,
+    step: str,
+) -> None:
+    """The page says what the gates say, and what to do next."""
+    verdict = verdict_of(reports, **changed)
+    briefing = build_briefing(dataclasses.replace(inputs, verdict=verdict))
+    page = render_markdown(briefing)
+
+    assert verdict.decision is decision
+    assert recommendation in briefing.recommendation
+    assert step in page
+    assert verdict.headline in page
+
+
+def test_failing_gates_are_issues_and_open_ones_warnings(inputs: BriefingInputs) -> None:
+    """The resilience gate fails, the excess return stays open; crises not passed are warned of."""
+    risks = build_briefing(inputs).risks
+
+    assert len(risks.issues) == 1
+    assert risks.issues[0].startswith("Did the students stand the crises")
+    assert any("earn more than NIFTY 50" in warning for warning in risks.warnings)
+    assert any("no known failure mode" in warning for warning in risks.warnings)
+    assert any("3 unexplained price gaps" in task for task in risks.manual_review)
+    assert any("5 skipped and 2 failed" in task for task in risks.manual_review)
+
+
+def test_no_task_for_a_person_is_ticked_beforehand(inputs: BriefingInputs) -> None:
+    """A check-list that ticks itself reviews nothing."""
+    page = render_markdown(build_briefing(inputs))
+
+    assert "- [x]" not in page.casefold()
+    assert "- [ ]" in page
+
+
+def test_written_briefing_reads_back(inputs: BriefingInputs, tmp_path: Path) -> None:
+    """JSON and back is identity; the Markdown on disk is the page returned."""
+    folder = RunFolder(tmp_path, RUN_ID)
+    briefing = build_briefing(inputs)
+    page = write_briefing(folder, briefing)
+    stored = json.loads((folder.root / "promotion_briefing.json").read_text())
+
+    assert briefing == Briefing.model_validate(stored)
+    assert page == (folder.root / "promotion_briefing.md").read_text()
+
+
+def test_every_number_on_the_page_is_in_the_records(inputs: BriefingInputs) -> None:
+    """No figure is made up while rendering: numbers in table cells stand in the JSON."""
+    briefing = build_briefing(inputs)
+    known = {
+        f"{value:.4g}"
+        for part in walk(briefing.model_dump(mode="json"))
+        for value in part.values()
+        if isinstance(value, int | float)
+    }
+    cells = [
+        cell.strip()
+        for line in render_markdown(briefing).splitlines()
+        if line.startswith("|")
+        for cell in line.split("|")
+    ]
+    numbers = {cell for cell in cells if cell.replace(".", "").replace("-", "").isdigit()}
+
+    assert numbers <= known
+    assert len(numbers) > 10

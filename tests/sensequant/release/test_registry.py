@@ -1,0 +1,352 @@
+"""Facts about the registry: states, history, concurrency, schema."""
+
+import multiprocessing
+import os
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+
+from sensequant.errors import ConfigError, RegistryError, SchemaVersionError
+from sensequant.release.gates import Decision
+from sensequant.release.manifest import CandidateStatus
+from sensequant.release.registry import EventKind, Registry, RunResult
+from sensequant.release.registry_tables import METADATA
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def run_id(number: int) -> str:
+    return f"live_candidate_20260102_030405_{number:08x}"
+
+
+def judged(
+    number: int = 1, *, decision: Decision = Decision.APPROVE, digest: str = "a", reason: str = "ok"
+) -> RunResult:
+    return RunResult(
+        run_id=run_id(number),
+        decision=decision,
+        reason=reason,
+        manifest_sha256=digest * 64,
+        evidence_digest="e" * 64,
+        is_simulated=True,
+        summary={"auc": 0.5, "n": 3, "note": None},
+    )
+
+
+def failed(number: int = 1) -> RunResult:
+    return RunResult(
+        run_id=run_id(number),
+        failed_stage="teacher_training",
+        reason="3 of 4 units failed",
+        is_simulated=False,
+    )
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """Return an empty registry on SQLite."""
+    opened = Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+    yield opened
+    opened.close()
+
+
+def test_empty_registry_has_no_candidates(registry: Registry) -> None:
+    """Nothing recorded is nothing found, not an error."""
+    assert registry.get_latest_candidate_run() is None
+    assert registry.get_candidate_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [
+        (judged(), CandidateStatus.READY_FOR_REVIEW),
+        (judged(decision=Decision.REJECT), CandidateStatus.REJECTED),
+        (judged(decision=Decision.NOT_ENOUGH_EVIDENCE), CandidateStatus.REJECTED),
+        (failed(), CandidateStatus.FAILED),
+    ],
+    ids=["approve", "reject", "not_enough_evidence", "failed"],
+)
+def test_result_decides_the_state(
+    registry: Registry, result: RunResult, status: CandidateStatus
+) -> None:
+    """Only an approval is ready for review; what was recorded is what is read."""
+    recorded = registry.record_candidate_run(result, actor="flow", at=AT)
+
+    assert recorded == registry.get_candidate_run(result.run_id)
+    assert recorded.status is status
+    assert recorded.decision is result.decision
+    assert recorded.summary == result.summary
+    assert recorded.is_simulated is result.is_simulated
+    assert (recorded.recorded_at, recorded.updated_at) == (AT, AT)
+
+
+def test_first_record_is_an_event(registry: Registry) -> None:
+    """History tells who, when, why, and the manifest."""
+    registry.record_candidate_run(judged(), actor="flow historical_training", at=AT)
+    (event,) = registry.history(run_id(1))
+
+    assert (event.kind, event.actor, event.at) == (
+        EventKind.RECORDED,
+        "flow historical_training",
+        AT,
+    )
+    assert (event.from_status, event.to_status) == (None, CandidateStatus.READY_FOR_REVIEW)
+    assert (event.reason, event.manifest_sha256) == ("ok", "a" * 64)
+
+
+def test_same_result_again_changes_nothing(registry: Registry) -> None:
+    """A retried task does not write history twice, nor move the instant."""
+    first = registry.record_candidate_run(judged(), actor="flow", at=AT)
+    again = registry.record_candidate_run(judged(), actor="flow", at=AT + timedelta(hours=1))
+
+    assert first == again
+    assert len(registry.history(run_id(1))) == 1
+
+
+def test_another_manifest_supersedes_with_an_event(registry: Registry) -> None:
+    """The present row follows the new manifest; history keeps both digests and states."""
+    later = AT + timedelta(hours=1)
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    changed = judged(decision=Decision.REJECT, digest="b", reason="auc fails")
+    present = registry.record_candidate_run(changed, actor="ann", at=later)
+    event = registry.history(run_id(1))[-1]
+
+    assert present.status is CandidateStatus.REJECTED
+    assert (present.recorded_at, present.updated_at) == (AT, later)
+    assert (event.kind, event.actor) == (EventKind.SUPERSEDED, "ann")
+    assert (event.previous_manifest_sha256, event.manifest_sha256) == ("a" * 64, "b" * 64)
+    assert (event.from_status, event.to_status) == (
+        CandidateStatus.READY_FOR_REVIEW,
+        CandidateStatus.REJECTED,
+    )
+
+
+def test_a_failed_run_that_is_resumed_becomes_what_it_earned(registry: Registry) -> None:
+    """Failed is no end: the same run may finish later, and no trace of the failure stays behind."""
+    registry.record_candidate_run(failed(), actor="flow", at=AT)
+    present = registry.record_candidate_run(judged(), actor="flow", at=AT + timedelta(hours=1))
+
+    assert present.status is CandidateStatus.READY_FOR_REVIEW
+    assert present.failed_stage is None
+    assert [event.to_status for event in registry.history(run_id(1))] == [
+        CandidateStatus.FAILED,
+        CandidateStatus.READY_FOR_REVIEW,
+    ]
+
+
+def test_candidates_by_state_the_latest_first(registry: Registry) -> None:
+    """The latest is the run first recorded last, even when an earlier one changes after it."""
+    for number, decision in enumerate([Decision.REJECT, Decision.APPROVE, Decision.REJECT]):
+        registry.record_candidate_run(judged(number, decision=decision), actor="flow", at=AT)
+    registry.record_candidate_run(judged(0, digest="c"), actor="flow", at=AT)
+    latest = registry.get_latest_candidate_run()
+
+    assert latest is not None
+    assert latest.run_id == run_id(2)
+    assert [each.run_id for each in registry.get_candidate_runs()] == [
+        run_id(2),
+        run_id(1),
+        run_id(0),
+    ]
+    assert [
+        each.run_id for each in registry.get_candidate_runs(CandidateStatus.READY_FOR_REVIEW)
+    ] == [run_id(1), run_id(0)]
+
+
+def test_unknown_run_is_an_error(registry: Registry) -> None:
+    """Asking for a run that was never recorded is refused, with the remedy."""
+    with pytest.raises(RegistryError, match="not in the registry"):
+        registry.get_candidate_run(run_id(9))
+    with pytest.raises(RegistryError, match="not in the registry"):
+        registry.history(run_id(9))
+
+
+def test_instants_are_stored_in_utc_and_need_a_zone(registry: Registry) -> None:
+    """An Indian instant comes back as the same instant; a naive one is refused."""
+    indian = datetime(2026, 1, 2, 9, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    recorded = registry.record_candidate_run(judged(), actor="flow", at=indian)
+
+    assert recorded.recorded_at == indian
+    assert recorded.recorded_at.utcoffset() == timedelta(0)
+    with pytest.raises(ConfigError, match="no time zone"):
+        registry.record_candidate_run(judged(2), actor="flow", at=AT.replace(tzinfo=None))
+
+
+def test_actor_is_required(registry: Registry) -> None:
+    """Nothing is recorded by nobody."""
+    with pytest.raises(ConfigError, match="actor was empty"):
+        registry.record_candidate_run(judged(), actor=" ", at=AT)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"decision": None, "failed_stage": None},
+        {"failed_stage": "teacher_training"},
+        {"manifest_sha256": None},
+        {"evidence_digest": None},
+        {"run_id": "../x"},
+        {"run_id": run_id(1) + "\n"},
+    ],
+)
+def test_contradictory_results_are_refused(fields: dict[str, object]) -> None:
+    """A result is judged with a manifest or failed in a stage, never both, never neither."""
+    with pytest.raises(ValidationError):
+        RunResult.model_validate(judged().model_dump() | fields)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE candidate_events SET actor = 'x'", "DELETE FROM candidate_events"]
+)
+def test_history_cannot_be_rewritten(registry: Registry, tmp_path: Path, statement: str) -> None:
+    """The database itself refuses to alter or remove an event, whoever asks."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    connection = sqlite3.connect(tmp_path / "registry.db")
+
+    with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+        connection.execute(statement)
+    connection.close()
+
+
+def test_registry_is_kept_between_openings(registry: Registry, tmp_path: Path) -> None:
+    """Another opening of the same file finds what was recorded, in write-ahead mode."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    other = Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+    assert other.get_candidate_runs() == registry.get_candidate_runs()
+    other.close()
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE registry_schema SET version = 2", "DELETE FROM registry_schema"]
+)
+def test_registry_of_another_layout_is_refused(
+    registry: Registry, tmp_path: Path, change: str
+) -> None:
+    """Tables of another version are not touched."""
+    registry.close()
+    connection = sqlite3.connect(tmp_path / "registry.db")
+    connection.execute(change)
+    connection.commit()
+    connection.close()
+
+    with pytest.raises(SchemaVersionError, match="another schema version"):
+        Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+
+def test_registry_in_memory_serves_one_process() -> None:
+    """Without a file there is nothing to lock, and nothing stays."""
+    registry = Registry("sqlite://")
+    registry.record_candidate_run(failed(), actor="flow", at=AT)
+
+    assert registry.get_candidate_run(run_id(1)).failed_stage == "teacher_training"
+    registry.close()
+
+
+@pytest.mark.parametrize("url", ["no address", "nosuchdatabase://x"])
+def test_address_that_is_no_database_is_refused(url: str) -> None:
+    """What cannot be an address is an error of the request."""
+    with pytest.raises(ConfigError, match="address cannot be used"):
+        Registry(url)
+
+
+def test_missing_driver_is_named() -> None:
+    """PostgreSQL without its driver says which module is missing."""
+    with pytest.raises(ConfigError, match="driver"):
+        Registry("postgresql+sensequant_no_such_driver://localhost/x")
+
+
+def test_database_that_refuses_is_a_registry_error(tmp_path: Path) -> None:
+    """A file that is no database is refused without showing library errors."""
+    (tmp_path / "registry.db").write_text("this is no database, and longer than a header" * 50)
+
+    with pytest.raises(RegistryError, match="refused"):
+        Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+
+def test_threads_lose_no_event(registry: Registry) -> None:
+    """Forty results of four runs, written at once, leave forty events in a chain."""
+
+    def write(number: int) -> None:
+        result = judged(number % 4, digest=f"{number:064x}"[-1], reason=f"result {number}")
+        registry.record_candidate_run(result, actor=f"thread {number}", at=AT)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    histories = [registry.history(run_id(number)) for number in range(4)]
+
+    assert sum(len(events) for events in histories) == 40
+    for events in histories:
+        assert [event.previous_manifest_sha256 for event in events[1:]] == [
+            event.manifest_sha256 for event in events[:-1]
+        ]
+
+
+def write_many(url: str, process: int) -> None:
+    registry = Registry(url)
+    for number in range(10):
+        result = judged(7, reason=f"process {process} result {number}")
+        registry.record_candidate_run(result, actor=f"process {process}", at=AT)
+    registry.close()
+
+
+def test_processes_that_open_and_write_at_once_lose_no_event(tmp_path: Path) -> None:
+    """Four processes make the same new registry and write to one run: every event is there."""
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=write_many, args=(url, number)) for number in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    registry = Registry(url)
+    actors = [event.actor for event in registry.history(run_id(7))]
+    registry.close()
+
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert sorted(actors) == sorted(f"process {number}" for number in range(4) for _ in range(10))
+
+
+def test_postgresql_keeps_the_same_promises() -> None:
+    """On a real server: states, events, concurrent writers, and a history that stays."""
+    url = os.environ.get("SENSEQUANT_TEST_POSTGRESQL")
+    if url is None:
+        pytest.skip("no PostgreSQL; name an empty database by SENSEQUANT_TEST_POSTGRESQL")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write_many, [url] * 4, range(4)))
+    registry = Registry(url)
+    engine = sa.create_engine(url)
+
+    assert len(registry.history(run_id(7))) == 40
+    assert registry.get_candidate_run(run_id(7)).recorded_at == AT
+    for statement in ("DELETE FROM", "TRUNCATE"):
+        with pytest.raises(DBAPIError, match="only ever added"), engine.begin() as connection:
+            connection.execute(sa.text(f"{statement} candidate_events"))
+    registry.close()
+    engine.dispose()
+
+
+def test_postgresql_gets_its_own_guards() -> None:
+    """The tables compile for PostgreSQL, with a trigger that refuses update, delete, truncate."""
+    statements: list[str] = []
+
+    def collect(statement: sa.schema.ExecutableDDLElement, *_: object, **__: object) -> None:
+        statements.append(str(statement.compile(dialect=postgresql.dialect())))
+
+    engine = sa.create_mock_engine("postgresql+asyncpg://", collect)  # pyright: ignore[reportArgumentType]
+    METADATA.create_all(engine, checkfirst=False)
+    text = "\n".join(statements)
+
+    assert "BEFORE UPDATE OR DELETE OR TRUNCATE ON candidate_events" in text
+    assert "RAISE(ABORT" not in text

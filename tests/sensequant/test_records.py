@@ -1,0 +1,127 @@
+"""Digests, seeds and the base classes of everything that is written down."""
+
+import dataclasses
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from sensequant.records import (
+    Config,
+    Record,
+    code_version,
+    derive_seed,
+    digest_of,
+    digest_of_files,
+    finite_or_none,
+)
+
+
+class Sample(Record):
+    """A record of one number."""
+
+    value: float | None = None
+
+
+class Setting(Config):
+    """A setting of one number."""
+
+    n: int = Field(1, ge=1, description="Count.")
+
+
+@dataclasses.dataclass
+class Pair:
+    """A plain dataclass."""
+
+    a: int
+
+
+@given(st.dictionaries(st.text(), st.integers()))
+def test_a_digest_does_not_depend_on_the_order_of_keys(values: dict[str, int]) -> None:
+    """The same mapping written backwards has the same digest."""
+    backwards = dict(reversed(values.items()))
+
+    assert digest_of(values) == digest_of(backwards)
+
+
+@given(st.integers(), st.integers())
+def test_a_digest_changes_with_any_value(first: int, second: int) -> None:
+    """Two numbers have the same digest only if they are the same."""
+    assert (digest_of({"n": first}) == digest_of({"n": second})) == (first == second)
+
+
+def test_models_dates_paths_and_dataclasses_have_digests() -> None:
+    """What a parameter may hold can be digested, and equal values agree."""
+    value = {"m": Setting(n=2), "d": date(2024, 1, 1), "p": Path("a"), "c": Pair(1)}
+    same = {"c": {"a": 1}, "p": "a", "d": "2024-01-01", "m": {"n": 2}}
+
+    assert digest_of(value) == digest_of(same)
+    assert digest_of(Setting(n=2)) == digest_of({"n": 2})
+
+
+def test_a_value_without_a_digest_is_refused() -> None:
+    """An object that JSON cannot hold does not get a digest by its address."""
+    with pytest.raises(TypeError, match="object has no digest"):
+        digest_of({"x": object()})
+
+
+def test_a_digest_of_files_changes_with_name_and_content(tmp_path: Path) -> None:
+    """Renaming a file or changing a byte changes the digest; the order given does not."""
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    whole = digest_of_files([first, second], root=tmp_path)
+
+    assert whole == digest_of_files([second, first], root=tmp_path)
+    second.write_bytes(b"3")
+    changed = digest_of_files([first, second], root=tmp_path)
+    assert changed != whole
+    moved = second.rename(tmp_path / "c")
+    assert digest_of_files([first, moved], root=tmp_path) != changed
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_record_refuses_numbers_that_are_not_finite(value: float) -> None:
+    """NaN and infinity never reach a file."""
+    with pytest.raises(ValidationError):
+        Sample(value=value)
+
+
+def test_a_record_survives_json() -> None:
+    """Record to JSON to record is the identity."""
+    sample = Sample(value=0.1)
+
+    assert Sample.model_validate_json(sample.model_dump_json()) == sample
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    """A misspelt setting is an error, not a silent default."""
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Setting.model_validate({"m": 3})
+
+
+def test_seeds_differ_by_use_and_fit_lightgbm() -> None:
+    """The same use gets the same seed, other uses others, all in 31 bits."""
+    seeds = {derive_seed(42, "teacher", str(i)) for i in range(1000)}
+
+    assert derive_seed(42, "a", "b") == derive_seed(42, "a", "b")
+    assert derive_seed(42, "a", "b") != derive_seed(42, "ab")
+    assert len(seeds) > 990
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1.5, 1.5), (None, None), (float("nan"), None), (float("inf"), None)]
+)
+def test_what_is_not_finite_becomes_missing(value: float | None, expected: float | None) -> None:
+    """Missing, NaN and infinite are all None."""
+    assert finite_or_none(value) == expected
+
+
+def test_the_code_version_is_a_digest_and_stable() -> None:
+    """Two calls agree on 64 hexadecimal digits."""
+    assert code_version() == code_version()
+    assert len(code_version()) == 64

@@ -1,0 +1,138 @@
+"""Atomic, durable, exclusive writing: all of a file or nothing of it."""
+
+import errno
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sensequant.errors import RecordError, SchemaVersionError, StorageError
+from sensequant.records import Record
+from sensequant.storage import (
+    locked,
+    read_json,
+    read_table,
+    sha256_of,
+    write_atomically,
+    write_json,
+    write_table,
+)
+
+
+class Sample(Record):
+    """A record of one number."""
+
+    value: int
+
+
+def test_a_written_file_holds_the_bytes_and_nothing_else_stays(tmp_path: Path) -> None:
+    """After a write the folder holds exactly the file."""
+    write_atomically(tmp_path / "deep" / "a.bin", b"123")
+
+    assert (tmp_path / "deep" / "a.bin").read_bytes() == b"123"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.bin"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """When the disk is full the former content stays and no temporary file remains."""
+    path = tmp_path / "a.bin"
+    write_atomically(path, b"old")
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(*((os, "fsync") if step == "fsync" else (Path, "replace")), full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        write_atomically(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    """A path that cannot become a folder is named."""
+    (tmp_path / "f").write_text("x")
+
+    with pytest.raises(StorageError, match="file was not written"):
+        write_atomically(tmp_path / "f" / "a", b"")
+
+
+def test_json_survives_a_round_trip(tmp_path: Path) -> None:
+    """Records and plain values are read back as they were written."""
+    write_json(tmp_path / "a.json", Sample(value=3))
+    write_json(tmp_path / "b.json", [1, 2])
+
+    assert Sample.model_validate(read_json(tmp_path / "a.json")) == Sample(value=3)
+    assert read_json(tmp_path / "b.json") == [1, 2]
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe"])
+def test_unreadable_json_is_a_record_error(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, cut and non-text files are told apart from records."""
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(RecordError, match="record cannot be read"):
+        read_json(path)
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    """Writing the same frame twice gives the same file."""
+    frame = pl.DataFrame({"a": [1.5, None], "b": ["x", "y"]})
+    write_table(tmp_path / "a.parquet", frame)
+    write_table(tmp_path / "b.parquet", frame.clone())
+
+    assert sha256_of(tmp_path / "a.parquet") == sha256_of(tmp_path / "b.parquet")
+    assert read_table(tmp_path / "a.parquet").equals(frame)
+
+
+def test_a_table_of_another_schema_version_is_refused(tmp_path: Path) -> None:
+    """A reader never takes a table of another layout for its own."""
+    write_table(tmp_path / "a.parquet", pl.DataFrame({"a": [1]}), schema_version=2)
+
+    with pytest.raises(SchemaVersionError, match="expected: 1; found: 2"):
+        read_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("content", [None, b"PAR1"])
+def test_a_damaged_table_is_a_record_error(tmp_path: Path, content: bytes | None) -> None:
+    """A missing or truncated table is named."""
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(RecordError, match="table cannot be read"):
+        read_table(path)
+
+
+def test_a_digest_is_that_of_sha256(tmp_path: Path) -> None:
+    """The digest is the one of the standard tool."""
+    (tmp_path / "a").write_bytes(b"abc")
+
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_only_one_writer_holds_a_lock(tmp_path: Path) -> None:
+    """Two threads that add to one number under the lock lose nothing."""
+    path = tmp_path / "n"
+    path.write_text("0")
+
+    def add() -> None:
+        for _ in range(50):
+            with locked(path):
+                path.write_text(str(int(path.read_text()) + 1))
+
+    threads = [threading.Thread(target=add) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert path.read_text() == "100"
