@@ -70,7 +70,7 @@ class Environment(BaseSettings):
     workers: int | None = Field(
         default=None,
         ge=1,
-        le=1024,
+        le=256,
         validation_alias="SENSEQUANT_WORKERS",
         description="Units of work that run side by side; the number of cores when not given.",
     )

@@ -17,10 +17,8 @@ __all__ = ["assess_significance"]
 def assess_significance(run_id: str) -> State[Any]:
     """Test the net returns of the portfolio against chance and against NIFTY 50.
 
-    Parameters
-    ----------
-    run_id
-        A run whose scores are validated.
+    Args:
+        run_id: A run whose scores are validated.
     """
     with open_stage(run_id, Stage.STATISTICAL_TESTS) as stage:
         stage.expect(1)

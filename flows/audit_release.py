@@ -17,10 +17,8 @@ __all__ = ["audit_release"]
 def audit_release(run_id: str) -> State[Any]:
     """Judge the evidence by the gates and bind every artifact into the manifest.
 
-    Parameters
-    ----------
-    run_id
-        A run whose evidence is complete.
+    Args:
+        run_id: A run whose evidence is complete.
     """
     with open_stage(run_id, Stage.RELEASE_AUDIT) as stage:
         stage.expect(1)

@@ -17,10 +17,8 @@ __all__ = ["brief_promotion"]
 def brief_promotion(run_id: str) -> State[Any]:
     """Write the briefing and record the candidate.
 
-    Parameters
-    ----------
-    run_id
-        A run that was audited, or one that failed: then the briefing is partial and says so.
+    Args:
+        run_id: A run that was audited, or one that failed: then the briefing is partial and says so.
     """
     with open_stage(run_id, Stage.PROMOTION_BRIEFING) as stage:
         stage.expect(1)

@@ -25,14 +25,10 @@ def ingest_bars(
 ) -> State[Any]:
     """Fetch, check and store bars, and plan the run's windows.
 
-    Parameters
-    ----------
-    request
-        What to ingest; opens a new run, whose later stages can then be started by its id.
-    config
-        Settings of the new run.
-    run_id
-        An existing run to ingest for; then its own request and configuration count.
+    Args:
+        request: What to ingest; opens a new run, whose later stages can then be started by its id.
+        config: Settings of the new run.
+        run_id: An existing run to ingest for; then its own request and configuration count.
     """
     opened = run_id or open_run(request, config)
     with open_stage(opened, Stage.DATA_INGESTION) as stage:

@@ -19,10 +19,8 @@ __all__ = ["stress_students"]
 def stress_students(run_id: str) -> State[Any]:
     """Replay the students on crises whose bars they never saw.
 
-    Parameters
-    ----------
-    run_id
-        A run whose students are trained.
+    Args:
+        run_id: A run whose students are trained.
     """
     with open_stage(run_id, Stage.STRESS_TESTS) as stage:
         scenarios = planned_scenarios(run_id)

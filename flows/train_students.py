@@ -19,10 +19,8 @@ __all__ = ["train_students"]
 def train_students(run_id: str) -> State[Any]:
     """Distil a student from the teachers up to each window, and score it on the next window.
 
-    Parameters
-    ----------
-    run_id
-        A run whose teachers are trained.
+    Args:
+        run_id: A run whose teachers are trained.
     """
     with open_stage(run_id, Stage.STUDENT_TRAINING) as stage:
         windows = planned_windows(run_id)

@@ -19,10 +19,8 @@ __all__ = ["train_teachers"]
 def train_teachers(run_id: str) -> State[Any]:
     """Compute features and labels per symbol, then train a teacher per window.
 
-    Parameters
-    ----------
-    run_id
-        A run whose bars are ingested.
+    Args:
+        run_id: A run whose bars are ingested.
     """
     with open_stage(run_id, Stage.TEACHER_TRAINING) as stage:
         symbols, windows = planned_symbols(run_id), planned_windows(run_id)

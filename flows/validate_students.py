@@ -17,10 +17,8 @@ __all__ = ["validate_students"]
 def validate_students(run_id: str) -> State[Any]:
     """Measure the scores and trade them in one portfolio, net of costs.
 
-    Parameters
-    ----------
-    run_id
-        A run whose students are trained and scored.
+    Args:
+        run_id: A run whose students are trained and scored.
     """
     with open_stage(run_id, Stage.MODEL_VALIDATION) as stage:
         stage.expect(1)

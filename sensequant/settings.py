@@ -94,6 +94,15 @@ class RunRequest(Config):
             return read_symbols_file(self.symbols_file)
         return self.symbols
 
+    def resolved(self) -> Self:
+        """Return the same request with the symbols of the file in the place of the file.
+
+        A stored request must mean the same once the file is changed or gone.
+        """
+        if self.symbols_file is None:
+            return self
+        return self.model_copy(update={"symbols": self.named_symbols, "symbols_file": None})
+
     @property
     def title(self) -> str:
         """What a person calls this selection of symbols."""

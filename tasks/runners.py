@@ -6,12 +6,14 @@ from typing import Any, cast
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from blocks.environment import Environment
+
 __all__ = ["default_workers", "runner"]
 
 
 def default_workers() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Return what the environment says, or the number of cores that this process may use."""
+    return Environment().workers or len(os.sched_getaffinity(0))
 
 
 def runner(workers: int | None = None) -> TaskRunner[PrefectFuture[Any]]:

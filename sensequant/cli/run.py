@@ -6,6 +6,7 @@ Prefect reads its variables when it is imported, so the flow is imported only af
 """
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
@@ -33,6 +34,15 @@ EXIT_FAILED = 1
 def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) -> int:
     """Execute a run and print what came of it.
 
+    Parameters
+    ----------
+    arguments
+        Which data, which method; the number of workers is the environment's.
+    env
+        Where data and server are, and how many workers.
+    is_verbose
+        Show Prefect's log instead of progress.
+
     Returns
     -------
     int
@@ -45,15 +55,20 @@ def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) ->
     SenseQuantError
         The run could not be opened.
     """
-    question = ask(arguments, home=env.home)
+    question = ask(replace(arguments, workers=env.workers), home=env.home)
     notes = console_for(sys.stderr)
     notes.print(f"run {question.folder.run_id}: looking for the Prefect server")
     server = ensure_server(env)
     notes.print(_server_in_words(server))
     apply_variables(run_variables(server.environment, is_verbose=is_verbose))
     progress = Console(quiet=True) if is_verbose else notes
-    with show_progress(question.folder.telemetry, progress):
-        failure = _execute(question)
+    try:
+        with show_progress(question.folder.telemetry, progress):
+            failure = _execute(question)
+    except KeyboardInterrupt:
+        if question.folder.config.exists():
+            notes.print(f"to go on: sensequant run --run {question.folder.run_id}")
+        raise
     run = read_run(question.folder)
     if failure is not None and not run.stages():
         # Nothing was done that could be summed up: the reason is all there is to say.

@@ -16,6 +16,7 @@ from sensequant.features.registry import FeatureConfig, computing_stages, model_
 __all__ = ["build_features"]
 
 _STAGES = computing_stages()
+_HISTORY = "_history"
 
 
 def build_features(bars: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
@@ -25,7 +26,7 @@ def build_features(bars: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
     ----------
     bars
         Adjusted bars of any number of symbols, sorted by (symbol, session): symbol, session, open,
-        high, low, close in INR, volume in shares; other columns are ignored.
+        high, low, close in INR, volume in shares, is_unexplained_gap; other columns are ignored.
     config
         Which features.
 
@@ -44,11 +45,16 @@ def build_features(bars: pl.DataFrame, config: FeatureConfig) -> pl.DataFrame:
     -----
     Rows are bars, not calendar days: `return_5` spans the symbol's last five bars even where the
     symbol was not traded in between.
+
+    An unexplained gap (a jump that no known corporate action explains) starts a new history: the
+    features warm up again behind it, instead of taking an artefact for a move of the market.
     """
-    require_adjusted_bars(bars, (*PRICE_COLUMNS, "volume"))
-    query = bars.lazy()
+    require_adjusted_bars(bars, (*PRICE_COLUMNS, "volume", "is_unexplained_gap"))
+    symbol = pl.col("symbol")
+    starts = symbol.ne_missing(symbol.shift()) | pl.col("is_unexplained_gap")
+    query = bars.lazy().with_columns(starts.cum_sum().alias(_HISTORY))
     for stage in _STAGES:
-        query = query.with_columns(column.over("symbol") for column in stage)
+        query = query.with_columns(column.over(_HISTORY) for column in stage)
     names = model_columns(config)
     return query.select("symbol", "session", *(_finite(name) for name in names)).collect()
 

@@ -32,8 +32,8 @@ class FeatureSpec:
     family
         Flag that switches it.
     warmup_bars
-        Bars of the symbol that must precede a row before the row can hold a value; the row with
-        this index (from 0) is the first that is not null.
+        Bars of the symbol, since its first or its last unexplained gap, that must precede a row
+        before the row can hold a value; the row with this index (from 0) is the first not null.
     unit
         Unit of the values.
     formula

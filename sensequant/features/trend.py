@@ -126,7 +126,7 @@ TREND_FEATURES: tuple[Feature, ...] = (
             family=Family.TREND,
             warmup_bars=2 * _ADX_BARS - 1,
             unit="0 to 100",
-            formula="Wilder mean of 100 |+DI - -DI| / (+DI + -DI)",
+            formula="Wilder mean of 100 abs(+DI - -DI) / (+DI + -DI)",
             source=_WILDER,
             is_classic=True,
         ),

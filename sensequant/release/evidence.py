@@ -76,10 +76,13 @@ def worst_failure_rate(stages: Iterable[StageRecord]) -> Figure:
 def _of_validation(reports: Reports) -> dict[str, Figure]:
     summary, file = reports.validation, reports.validation_file
     if summary is None:
-        return dict.fromkeys(("trades", "auc", "max_drawdown"), _not_run(Stage.MODEL_VALIDATION))
+        names = ("trades", "auc", "auc_placebo", "max_drawdown")
+        return dict.fromkeys(names, _not_run(Stage.MODEL_VALIDATION))
+    scores = summary.classification
     return {
         "trades": _measured(summary.strategy.n_trades, "sessions", file),
-        "auc": _measured(summary.classification.auc, "labelled rows", file),
+        "auc": _measured(scores.auc, "labelled rows", file),
+        "auc_placebo": _measured(scores.auc_placebo, "labelled rows", file),
         "max_drawdown": _measured(summary.strategy.max_drawdown, "sessions", file),
     }
 

@@ -119,6 +119,8 @@ class Evidence(Record):
     scored_sessions: Figure
     trades: Figure
     auc: Figure
+    auc_placebo: Figure
+    """The AUC on shuffled labels; its upper bound is the highest of all placebos."""
     mean_excess_return: Figure
     deflated_sharpe: Figure
     alpha_p_value: Figure
@@ -132,7 +134,14 @@ class Evidence(Record):
     @model_validator(mode="after")
     def _figures_are_possible(self) -> Self:
         _require_between("max_drawdown", self.max_drawdown, lowest=None, highest=0)
-        for name in ("auc", "deflated_sharpe", "alpha_p_value", "coverage", "failure_rate"):
+        for name in (
+            "auc",
+            "auc_placebo",
+            "deflated_sharpe",
+            "alpha_p_value",
+            "coverage",
+            "failure_rate",
+        ):
             _require_between(name, getattr(self, name), lowest=0, highest=1)
         _require_between("resilience", self.resilience, lowest=0, highest=100)
         return self
@@ -151,7 +160,10 @@ class GateConfig(Config):
         default=0.5,
         ge=0,
         lt=1,
-        description="Pooled out-of-sample AUC (0 to 1) that the interval must lie above.",
+        description=(
+            "Pooled out-of-sample AUC (0 to 1) that the interval must lie above; the highest AUC "
+            "on shuffled labels where that is higher."
+        ),
     )
     min_mean_excess_return: float = Field(
         default=0.0,
@@ -234,7 +246,14 @@ class _Rule:
     question: str
     nature: Nature
     direction: Direction
-    limit: Callable[[GateConfig], float]
+    limit: Callable[[GateConfig, Evidence], float]
+
+
+def _auc_hurdle(config: GateConfig, evidence: Evidence) -> float:
+    # Labels shuffled within each symbol still tell volatile symbols from quiet ones: what that
+    # alone reaches is no skill.
+    placebo = evidence.auc_placebo.upper
+    return config.min_auc if placebo is None else max(config.min_auc, placebo)
 
 
 _RULES = (
@@ -243,77 +262,77 @@ _RULES = (
         "Were enough sessions scored out of sample?",
         Nature.AMOUNT,
         Direction.AT_LEAST,
-        lambda config: config.min_scored_sessions,
+        lambda config, _: config.min_scored_sessions,
     ),
     _Rule(
         "trades",
         "Did the backtest trade often enough to be judged?",
         Nature.AMOUNT,
         Direction.AT_LEAST,
-        lambda config: config.min_trades,
+        lambda config, _: config.min_trades,
     ),
     _Rule(
         "auc",
         "Do the scores tell later winners from losers, over all symbols and windows?",
         Nature.ESTIMATE,
         Direction.ABOVE,
-        lambda config: config.min_auc,
+        _auc_hurdle,
     ),
     _Rule(
         "mean_excess_return",
         "Does the portfolio earn more than NIFTY 50, after costs?",
         Nature.ESTIMATE,
         Direction.ABOVE,
-        lambda config: config.min_mean_excess_return,
+        lambda config, _: config.min_mean_excess_return,
     ),
     _Rule(
         "deflated_sharpe",
         "Is the Sharpe ratio beyond what the best of as many lucky trials would show?",
         Nature.PROBABILITY,
         Direction.AT_LEAST,
-        lambda config: config.min_deflated_sharpe,
+        lambda config, _: config.min_deflated_sharpe,
     ),
     _Rule(
         "alpha_p_value",
         "Is alpha against NIFTY 50 above zero beyond chance?",
         Nature.PROBABILITY,
         Direction.AT_MOST,
-        lambda config: config.max_alpha_p_value,
+        lambda config, _: config.max_alpha_p_value,
     ),
     _Rule(
         "max_drawdown",
         "Did the deepest loss from a previous high stay bearable?",
         Nature.EXACT,
         Direction.AT_LEAST,
-        lambda config: -config.max_drawdown_frac,
+        lambda config, _: -config.max_drawdown_frac,
     ),
     _Rule(
         "resilience",
         "Did the students stand the crises that they never saw?",
         Nature.EXACT,
         Direction.AT_LEAST,
-        lambda config: config.min_resilience,
+        lambda config, _: config.min_resilience,
     ),
     _Rule(
         "coverage",
         "Are the bars complete?",
         Nature.EXACT,
         Direction.AT_LEAST,
-        lambda config: config.min_coverage_frac,
+        lambda config, _: config.min_coverage_frac,
     ),
     _Rule(
         "failure_rate",
         "Did the units of work succeed?",
         Nature.EXACT,
         Direction.AT_MOST,
-        lambda config: config.max_failure_rate,
+        lambda config, _: config.max_failure_rate,
     ),
 )
 
 
 def evaluate_gates(evidence: Evidence, config: GateConfig) -> tuple[Gate, ...]:
     """Hold every figure of the evidence against its limit, in a fixed order."""
-    return tuple(_gate(rule, getattr(evidence, rule.name), config) for rule in _RULES)
+    return tuple(_gate(rule, evidence, config) for rule in _RULES)
 
 
 def judge(gates: Iterable[Gate], *, detectable_sharpe: float | None, is_simulated: bool) -> Verdict:
@@ -351,8 +370,9 @@ def judge(gates: Iterable[Gate], *, detectable_sharpe: float | None, is_simulate
     )
 
 
-def _gate(rule: _Rule, figure: Figure, config: GateConfig) -> Gate:
-    limit = float(rule.limit(config))
+def _gate(rule: _Rule, evidence: Evidence, config: GateConfig) -> Gate:
+    figure = _figure_of(rule, evidence)
+    limit = float(rule.limit(config, evidence))
     outcome, reason = _outcome(rule, figure, limit)
     return Gate(
         name=rule.name,
@@ -369,6 +389,12 @@ def _gate(rule: _Rule, figure: Figure, config: GateConfig) -> Gate:
         outcome=outcome,
         reason=reason,
     )
+
+
+def _figure_of(rule: _Rule, evidence: Evidence) -> Figure:
+    if rule.limit is _auc_hurdle and evidence.auc_placebo.upper is None:
+        return Figure(reason=f"no placebo to beat: {evidence.auc_placebo.reason or 'not measured'}")
+    return getattr(evidence, rule.name)
 
 
 def _outcome(rule: _Rule, figure: Figure, limit: float) -> tuple[GateOutcome, str]:

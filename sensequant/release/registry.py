@@ -9,8 +9,8 @@ change with actor, instant and reason; rows are only ever added, and triggers in
 to alter or remove one. A change of state and its event are one transaction.
 
 Writers may be many: SQLite runs in write-ahead mode, takes its write lock when a transaction begins
-and waits for it; on PostgreSQL the row of `registry_schema` is locked for the transaction. Instants
-are given by the caller, aware, and stored as text in UTC, so that both databases keep them alike.
+and waits for it; on PostgreSQL writers hold one advisory lock for the transaction. Instants are
+given by the caller, aware, and stored as text in UTC, so that both databases keep them alike.
 """
 
 import contextlib
@@ -50,6 +50,8 @@ __all__ = [
 _BUSY_TIMEOUT_MS = 30_000
 _SHA256 = r"^[0-9a-f]{64}$"
 _IS_WRITE = "sensequant_is_write"
+_WRITERS_LOCK = 7_302_021
+"""Number of the PostgreSQL advisory lock that writers hold; any number of our own does."""
 
 
 class EventKind(StrEnum):
@@ -148,13 +150,12 @@ class Registry:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        with self._setting_up(), self._transaction(is_write=True) as connection:
-            _require_schema(connection)
-        if self._is_sqlite:
-            # Outside of any transaction, and once: the mode stays in the file.
-            with self._setting_up(), self._engine.connect() as connection:
-                raw: Any = connection.connection.driver_connection
-                raw.execute("PRAGMA journal_mode=WAL")
+        try:
+            with self._setting_up():
+                self._set_up()
+        except BaseException:
+            self.close()
+            raise
 
     def record_candidate_run(self, result: RunResult, *, actor: str, at: datetime) -> CandidateRun:
         """Record how a run ended; the same result again changes nothing.
@@ -235,6 +236,15 @@ class Registry:
     def _is_sqlite(self) -> bool:
         return self._engine.dialect.name == "sqlite"
 
+    def _set_up(self) -> None:
+        with self._transaction(is_write=True) as connection:
+            _require_schema(connection)
+        if self._is_sqlite:
+            # Outside of any transaction; the mode stays in the file.
+            with self._engine.connect() as connection:
+                raw: Any = connection.connection.driver_connection
+                raw.execute("PRAGMA journal_mode=WAL")
+
     @contextlib.contextmanager
     def _setting_up(self) -> Generator[None]:
         database = self._engine.url.database
@@ -294,8 +304,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _queue_writers(connection: sa.Connection) -> None:
-    if sa.inspect(connection).has_table(SCHEMA.name):
-        connection.execute(sa.select(SCHEMA.c.version).with_for_update())
+    # One lock for all writers of this registry, freed at the end of the transaction; unlike a lock
+    # on a row it also holds while the tables are being made.
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
 
 
 def _require_schema(connection: sa.Connection) -> None:

@@ -7,6 +7,8 @@ The student of window w learns from the teachers of all windows up to w of its s
 window w+1 only. What it scores lies after the last session at which one of its labels was known.
 """
 
+import shutil
+
 import polars as pl
 
 from sensequant.errors import DataError
@@ -52,6 +54,9 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
     windows = run.windows_of(symbol)
     place = next(i for i, window in enumerate(windows) if window.short == short)
     window = windows[place]
+    folder = run.folder.student(window.label)
+    # A window that is skipped this time must not keep the student of an earlier attempt.
+    shutil.rmtree(folder, ignore_errors=True)
     rows = read_table(run.folder.rows(symbol))
     trained = train_student(
         _lesson(run, rows, windows[: place + 1]),
@@ -63,7 +68,6 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
     )
     later = windows[place + 1 : place + 2]
     scored = _score(trained.student, rows, learnt=window, later=later)
-    folder = run.folder.student(window.label)
     write_atomically(folder / "student.json", trained.student.to_text().encode())
     write_table(folder / "predictions.parquet", scored.predictions)
     metadata = folder / "metadata.json"
@@ -93,7 +97,9 @@ def gather(run: Run) -> Findings:
 
     A symbol and session is scored once, because windows do not overlap.
     """
-    parts = sorted(run.folder.root.glob("students/*/predictions.parquet"))
+    folders = [run.folder.student(planned.window.label) for planned in run.windows]
+    parts = [folder / "predictions.parquet" for folder in folders]
+    parts = [part for part in parts if part.exists()]
     frames = [read_table(part) for part in parts] or [PREDICTIONS_SCHEMA.to_frame()]
     predictions = pl.concat(frames).sort("symbol", "session")
     write_table(run.folder.predictions, predictions)

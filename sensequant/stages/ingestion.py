@@ -25,7 +25,7 @@ from sensequant.market.universes import ALL, load_universe
 from sensequant.records import Outcome, Record, digest_of
 from sensequant.runs import UnitRecord
 from sensequant.stages.context import Findings, Run, WindowPlan
-from sensequant.storage import read_json, read_table, write_json, write_table
+from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
 from sensequant.windows import plan_windows
 
 __all__ = [
@@ -68,6 +68,9 @@ def source_of(config: SourceConfig) -> BarSource:
 def plan_chunks(run: Run, *, universes: Path) -> list[Chunk]:
     """Return what must be fetched for the request, indices included.
 
+    With `skip_fetch` nothing is asked of the source: the stored indices stand for its own, and a
+    symbol of which no bar is stored is found out by `fetch_chunk`.
+
     Parameters
     ----------
     run
@@ -80,8 +83,11 @@ def plan_chunks(run: Run, *, universes: Path) -> list[Chunk]:
     ConfigError
         A named symbol is not in the source, or the universe is unknown.
     """
-    source = source_of(run.request.source)
     symbols = requested_symbols(run, universes=universes)
+    if run.record.options.skip_fetch:
+        indices = [symbol for symbol in run.store.symbols(DAILY) if is_index(symbol)]
+        return [Chunk(symbol) for symbol in (*dict.fromkeys(symbols), *indices)]
+    source = source_of(run.request.source)
     known = set(source.symbols())
     if run.request.universe is None:
         return source.plan(symbols, run.request.start, run.request.end)
@@ -96,7 +102,11 @@ def requested_symbols(run: Run, *, universes: Path) -> tuple[str, ...]:
     request = run.request
     if request.universe is not None and request.universe != ALL:
         return load_universe(request.universe, folder=universes, as_of=request.start)
-    return request.named_symbols or source_of(request.source).symbols()
+    if request.named_symbols is not None:
+        return request.named_symbols
+    if run.record.options.skip_fetch:
+        return tuple(symbol for symbol in run.store.symbols(DAILY) if not is_index(symbol))
+    return source_of(request.source).symbols()
 
 
 def fetch_chunk(run: Run, chunk: Chunk, *, fetched_at: datetime) -> UnitRecord:
@@ -121,6 +131,8 @@ def fetch_chunk(run: Run, chunk: Chunk, *, fetched_at: datetime) -> UnitRecord:
         )
     fetched = source.fetch(chunk)
     written = run.store.write(fetched.bars, interval=DAILY, fetched_at=fetched_at)
+    # What was refused when the run was ingested before may be right by now.
+    _quarantine_of(run, chunk.symbol).unlink(missing_ok=True)
     if not fetched.quarantine.is_empty():
         write_table(_quarantine_of(run, chunk.symbol), fetched.quarantine)
     counts = {
@@ -170,6 +182,7 @@ def freeze_bars(run: Run, symbol: str) -> UnitRecord:
         outcome=Outcome.SUCCESS,
         counts={"n_bars": data.n_bars, "n_unexplained_gaps": data.n_unexplained_gaps},
         path=run.folder.bars(symbol).relative_to(run.folder.root).as_posix(),
+        sha256=sha256_of(run.folder.bars(symbol)),
         seconds=0.0,
     )
 
@@ -288,16 +301,21 @@ def _write_windows(run: Run, facts: list[SymbolData]) -> int:
 def _write_benchmark(run: Run, facts: list[SymbolData]) -> str | None:
     """Keep the total return index where it covers the range, else the price index."""
     known = {fact.symbol: fact for fact in facts if is_index(fact.symbol)}
+    stocks = [fact for fact in facts if not is_index(fact.symbol)]
     for symbol in (NIFTY50_TRI, NIFTY50):
         fact = known.get(symbol)
-        if fact is not None and (symbol == NIFTY50 or _covers(run, fact)):
+        if fact is not None and (symbol == NIFTY50 or _covers(run, fact, stocks)):
             write_table(run.folder.benchmark, read_table(run.folder.bars(symbol)))
             return symbol
+    run.folder.benchmark.unlink(missing_ok=True)
     return None
 
 
-def _covers(run: Run, fact: SymbolData) -> bool:
+def _covers(run: Run, index: SymbolData, stocks: list[SymbolData]) -> bool:
+    # Where no stock has a bar, nothing is compared; a range may even reach beyond the calendar.
+    start = max(run.request.start, min(fact.first_session for fact in stocks))
+    end = min(run.request.end, max(fact.last_session for fact in stocks))
     calendar = nse_calendar()
-    start = calendar.next_on_or_after(run.request.start)
-    end = calendar.previous_on_or_before(run.request.end)
-    return fact.first_session <= start and fact.last_session >= end
+    return index.first_session <= calendar.next_on_or_after(
+        start
+    ) and index.last_session >= calendar.previous_on_or_before(end)

@@ -32,11 +32,14 @@ def name_run(started_at: datetime, unique: str) -> str:
 def open_run(folder: RunFolder, settings: RunSettings, record: RunRecord) -> Run:
     """Make a run's folder, or open it again if it was made for the very same settings.
 
+    A file of symbols is read here, once: the run keeps its symbols, not its name.
+
     Raises
     ------
     ConfigError
         The run exists with other settings: its artifacts would not belong to them.
     """
+    settings = settings.model_copy(update={"request": settings.request.resolved()})
     if folder.config.exists():
         stored = RunSettings.model_validate(read_json(folder.config))
         if stored != settings:

@@ -62,7 +62,7 @@ _STRESS = "stress/stress_summary.json"
 def audit(run: Run, *, created_at: datetime) -> Findings:
     """Judge the evidence by the gates, write the report, and bind everything into the manifest."""
     reports = _reports(run)
-    stages = _earlier_stages(run)
+    stages = _stages_before(run, Stage.RELEASE_AUDIT)
     evidence = gather_evidence(
         reports, coverage=_coverage(run), failure_rate=worst_failure_rate(stages)
     )
@@ -97,7 +97,7 @@ def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
     A run that failed in a stage gets a briefing of what there is, and is recorded as failed.
     """
     verdict, manifest = _verdict(run), _manifest(run)
-    stages = _earlier_stages(run)
+    stages = _stages_before(run, Stage.PROMOTION_BRIEFING)
     failed = _failed(stages)
     inputs = BriefingInputs(
         run_id=run.folder.run_id,
@@ -201,12 +201,11 @@ def _reports(run: Run) -> Reports:
     )
 
 
-def _earlier_stages(run: Run) -> list[StageRecord]:
-    own = {Stage.RELEASE_AUDIT, Stage.PROMOTION_BRIEFING}
+def _stages_before(run: Run, stage: Stage) -> list[StageRecord]:
+    # A stage that is done again must not read what it said the last time.
+    order = list(Stage)
     return [
-        stage
-        for stage in run.folder.stages()
-        if stage.stage not in own or stage.outcome is StageOutcome.FAILED
+        record for record in run.folder.stages() if order.index(record.stage) < order.index(stage)
     ]
 
 

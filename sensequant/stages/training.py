@@ -4,6 +4,10 @@ Belongs here: which rows reach a teacher and where its files stand. Does not bel
 labels, windows and the teacher themselves.
 """
 
+import shutil
+
+import polars as pl
+
 from sensequant.errors import DataError
 from sensequant.evaluation.costs import round_trip_cost_frac
 from sensequant.features.build import build_features
@@ -83,11 +87,15 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     """
     planned = run.window(symbol, short)
     window, columns = planned.window, model_columns(run.config.features)
+    folder = run.folder.teacher(window.label)
+    # A window that is skipped this time must not keep the teacher of an earlier attempt.
+    shutil.rmtree(folder, ignore_errors=True)
     rows = slice_window(read_table(run.folder.rows(symbol)), window)
     funnel = count_funnel(rows, columns)
     _require_trainable(planned, funnel, run)
     result = train_teacher(
-        rows,
+        # A row without any feature cannot teach; the funnel does not count it either.
+        rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in columns)),
         columns=columns,
         config=run.config.teacher,
         min_samples=run.config.windows.min_samples,
@@ -95,7 +103,6 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         # Windows run side by side; a fit of a hundred rows gains nothing from a second thread.
         n_threads=1,
     )
-    folder = run.folder.teacher(window.label)
     write_atomically(folder / "model.txt", result.model_text.encode())
     write_table(folder / "labels.parquet", result.rows)
     write_table(folder / "importance.parquet", result.importance)
@@ -121,9 +128,10 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
 def describe(run: Run) -> Findings:
     """Sum up the teachers of a run."""
     columns = model_columns(run.config.features)
-    trained = sorted(run.folder.root.glob("teachers/*/metadata.json"))
+    folders = [run.folder.teacher(planned.window.label) for planned in run.windows]
+    n_teachers = sum((folder / "metadata.json").exists() for folder in folders)
     return Findings(
-        values={"n_teachers": len(trained), "n_features": len(columns)},
+        values={"n_teachers": n_teachers, "n_features": len(columns)},
         not_done_yet=NOT_DONE_YET,
     )
 

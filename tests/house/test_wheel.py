@@ -1,4 +1,4 @@
-"""What is shipped: the four packages with their data, and nothing else."""
+"""What is shipped: the four packages, the deployments' data, and nothing else."""
 
 import subprocess
 import sys
@@ -20,7 +20,10 @@ def test_the_wheel_holds_the_four_packages_and_their_data(tmp_path: Path) -> Non
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"sensequant", "flows", "tasks", "blocks"}
+    assert tops == {"sensequant", "flows", "tasks", "blocks", "deployments"}
     assert "sensequant/market/nse_closures.csv" in names
     assert "sensequant/stress/scenarios.yaml" in names
+    assert "deployments/universes/nifty100.yaml" in names
+    assert "deployments/server.env" in names
+    assert not [name for name in names if name.startswith("deployments/") and name.endswith(".py")]
     assert "config.py" not in names

@@ -67,6 +67,7 @@ def test_stored_bars_of_the_home_are_the_default(
             "session": WEEK,
             **values,
             "volume": [10] * 5,
+            "source_symbol": ["TCS"] * 5,
             "source": ["test"] * 5,
             "is_simulated": [False] * 5,
         }

@@ -32,7 +32,7 @@ Serve = Callable[[dict[str, str]], int]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Generator[Environment]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Generator[Environment]:
     """Return the environment of a real server that two callers asked for at once."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -48,6 +48,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Generator[Environment]:
             yield env
         finally:
             stop_server(env)
+
+
+@pytest.fixture
+def shared(started: Environment) -> Environment:
+    """Return the same, started again if a test has stopped it."""
+    ensure_server(started)
+    return started
 
 
 @pytest.fixture
@@ -112,6 +119,7 @@ def test_server_of_another_home_is_used_and_never_stopped(
 ) -> None:
     """It is not ours to stop."""
     other = read_environment(home=tmp_path, port=shared.port)
+    assert probe(other.server_url).by is Answering.PREFECT
 
     found = ensure_server(other)
 

@@ -24,6 +24,7 @@ def _one_symbol(symbol: str, rng: np.random.Generator, n_bars: int) -> pl.DataFr
             "low": np.minimum(open_, close) * np.exp(-rng.exponential(0.01, n_bars)),
             "close": close,
             "volume": rng.integers(1_000, 1_000_000, n_bars).astype(np.float64),
+            "is_unexplained_gap": [False] * n_bars,
         }
     )
 

@@ -82,12 +82,14 @@ def test_a_later_bar_changes_no_earlier_feature(
     """Whatever happens to bars after t, every feature up to t stays the same to the bit."""
     seed, last_kept, changes = case
     bars = make_bars(N_BARS, seed=seed)
+    jumps = {row for row, price_factor, _ in changes if price_factor > 2}
     prices, volume = np.ones(N_BARS), np.ones(N_BARS)
     for row, price_factor, volume_factor in changes:
         prices[row], volume[row] = price_factor, volume_factor
     changed = bars.with_columns(
         *(pl.col(name) * pl.Series(prices) for name in ("open", "high", "low", "close")),
         volume=pl.col("volume") * pl.Series(volume),
+        is_unexplained_gap=pl.int_range(pl.len()).is_in(sorted(jumps)),
     )
 
     before = build_features(bars, ALL)[: last_kept + 1]
@@ -237,7 +239,7 @@ def test_sql_windows_agree(make_bars: BarsMaker) -> None:
     ours = build_features(bars, ALL)
     with duckdb.connect() as engine:
         engine.register("bars", bars.to_arrow())
-        theirs = pl.DataFrame(engine.execute(ENGINE_SQL).to_arrow_table())
+        theirs = pl.DataFrame(engine.sql(ENGINE_SQL).to_arrow_table())
 
     for name in theirs.columns:
         is_warm = ours[name].is_not_null()
@@ -256,6 +258,21 @@ features = build_features(bars, FeatureConfig(classic_levels=True))
 print(pl.thread_pool_size())
 print(features.hash_rows().to_list())
 """
+
+
+def test_an_unexplained_gap_starts_a_new_history(make_bars: BarsMaker) -> None:
+    """Behind a jump that nothing explains, features are those of a symbol first seen there."""
+    bars = make_bars(2 * N_BARS)
+    is_later = pl.int_range(pl.len()) >= N_BARS
+    jumped = bars.with_columns(
+        pl.when(is_later).then(pl.col(name) / 10).otherwise(pl.col(name)).alias(name)
+        for name in ("open", "high", "low", "close")
+    ).with_columns(is_unexplained_gap=pl.int_range(pl.len()) == N_BARS)
+
+    features = build_features(jumped, ALL)
+
+    assert features[:N_BARS].equals(build_features(bars[:N_BARS], ALL))
+    assert features[N_BARS:].equals(build_features(jumped[N_BARS:], ALL))
 
 
 def test_threads_do_not_change_a_bit(make_bars: BarsMaker, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Which features exist, and which of them a model is fed."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -80,3 +82,14 @@ def test_stages_compute_every_feature_from_earlier_columns() -> None:
         known |= {column.meta.output_name() for column in stage}
 
     assert known.issuperset(spec.name for spec in registered_features())
+
+
+def test_every_feature_is_described_in_the_methods() -> None:
+    """The page on features holds the row that the registry would write, for every feature."""
+    page = (Path(__file__).parents[3] / "docs/methods/features.md").read_text(encoding="utf-8")
+    for spec in registered_features():
+        row = f"| {spec.warmup_bars} | {spec.unit} | {spec.formula} | {spec.source} |"
+        lines = [line for line in page.splitlines() if line.startswith(f"| `{spec.name}` |")]
+
+        assert len(lines) == 1
+        assert lines[0].endswith(row)

@@ -54,6 +54,7 @@ def validation() -> ValidationSummary:
         for field in ClassificationFigures.model_fields
         if field != "schema_version"
     }
+    scores["auc_placebo"] = _figure(0.45)
     scores["window_auc_mean"] = _figure(None, "one class in every window")
     return ValidationSummary(
         first_session=date(2022, 7, 1),

@@ -253,6 +253,7 @@ def test_stages_that_were_not_asked_for_are_not_missing(inputs: BriefingInputs) 
 GOOD: dict[str, Figure] = {
     "scored_sessions": Figure(observed=321, n=321),
     "auc": Figure(observed=0.6, lower=0.55, upper=0.65, n=9),
+    "auc_placebo": Figure(observed=0.5, lower=0.49, upper=0.5, n=20),
     "mean_excess_return": Figure(observed=0.1, lower=0.05, upper=0.15, n=9),
     "deflated_sharpe": Figure(observed=0.99, n=9),
     "alpha_p_value": Figure(observed=0.01, n=9),

@@ -23,6 +23,7 @@ GOOD: dict[str, Figure] = {
     "scored_sessions": Figure(observed=500, n=500, n_unit="sessions"),
     "trades": Figure(observed=100, n=500),
     "auc": Figure(observed=0.55, lower=0.52, upper=0.58, n=9000, n_unit="rows"),
+    "auc_placebo": Figure(observed=0.5, lower=0.49, upper=0.5, n=20),
     "mean_excess_return": Figure(observed=0.08, lower=0.01, upper=0.15, n=500),
     "deflated_sharpe": Figure(observed=0.97, n=500),
     "alpha_p_value": Figure(observed=0.02, n=500),
@@ -32,7 +33,7 @@ GOOD: dict[str, Figure] = {
     "failure_rate": Figure(observed=0.01, n=200),
     "detectable_sharpe": Figure(observed=1.1, n=500),
 }
-NAMES = [name for name in GOOD if name != "detectable_sharpe"]
+NAMES = [name for name in GOOD if name not in {"auc_placebo", "detectable_sharpe"}]
 
 
 def evidence(**changed: Figure) -> Evidence:
@@ -60,6 +61,16 @@ def test_good_evidence_is_approved() -> None:
     assert (verdict.n_passed, verdict.n_failed, verdict.n_undetermined) == (10, 0, 0)
     assert verdict.headline == "All 10 gates pass; a person may approve."
     assert verdict.is_simulated
+
+
+def test_without_a_placebo_an_auc_is_undetermined() -> None:
+    """There is nothing to beat, so the gate says why it cannot tell."""
+    missing = Figure(reason="the stage was not run")
+    gates = evaluate_gates(evidence(auc_placebo=missing), GateConfig())
+
+    found = next(each for each in gates if each.name == "auc")
+    assert found.outcome is GateOutcome.UNDETERMINED
+    assert "no placebo to beat: the stage was not run" in found.reason
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -254,3 +265,16 @@ def test_reasons_name_figure_interval_count_and_limit() -> None:
         first.limit is not None
         for first, _ in itertools.pairwise(evaluate_gates(evidence(), GateConfig()))
     )
+
+
+@pytest.mark.parametrize(
+    ("placebo", "expected"), [(0.519, GateOutcome.PASS), (0.53, GateOutcome.UNDETERMINED)]
+)
+def test_an_auc_must_beat_what_shuffled_labels_reach(placebo: float, expected: GateOutcome) -> None:
+    """Telling volatile symbols from quiet ones is no skill: the placebo reaches that as well."""
+    shuffled = Figure(observed=0.51, lower=0.5, upper=placebo, n=20)
+    gates = evaluate_gates(evidence(auc_placebo=shuffled), GateConfig())
+
+    found = next(each for each in gates if each.name == "auc")
+    assert found.outcome is expected
+    assert found.limit == max(0.5, placebo)

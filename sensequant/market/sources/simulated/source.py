@@ -52,16 +52,16 @@ Floats = NDArray[np.float64]
 
 SOURCE = "simulated"
 
-LISTING_SESSION = 450
+LISTING_SESSION = 1180
 """Position of the first session of the stock that is listed late."""
 
-SPLIT_SESSION = 600
+SPLIT_SESSION = 1350
 """Position of the ex-date of the split."""
 
 SPLIT_RATIO = 0.1
 """Price after over price before the split."""
 
-HOLE_SESSIONS = range(300, 340)
+HOLE_SESSIONS = range(1240, 1280)
 """Positions of the sessions that one stock lacks."""
 
 DIVIDEND_YIELD_FRAC = 0.0125

@@ -158,7 +158,7 @@ def test_volume_rises_with_the_size_of_the_move(source: SimulatedSource) -> None
 VARIED: dict[str, Any] = {
     "seed": 5,
     "n_symbols": 5,
-    "history_start": date(2021, 1, 1),
+    "history_start": date(2020, 6, 1),
     "annual_volatility_frac": 0.5,
     "volatility_dispersion": 0.0,
     "market_correlation": 0.0,
