@@ -18,7 +18,7 @@ def brief_promotion(run_id: str) -> State[Any]:
     """Write the briefing and record the candidate.
 
     Args:
-        run_id: A run that was audited, or one that failed: then the briefing is partial and says so.
+        run_id: A run that was audited, or one that failed; of such a one the briefing is partial.
     """
     with open_stage(run_id, Stage.PROMOTION_BRIEFING) as stage:
         stage.expect(1)

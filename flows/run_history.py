@@ -56,7 +56,7 @@ def historical_training(
         request: Symbols, range and source of the bars.
         config: How to train and how to judge.
         options: How to execute it; changes no result.
-        run_id: An existing run of the same request and configuration to work on; a new one when empty.
+        run_id: An existing run of the same request and configuration; a new one when empty.
     """
     opened = open_run(request, config, options, run_id=run_id)
     threads = runner(options.workers)

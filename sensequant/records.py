@@ -10,6 +10,7 @@ Numbers in records are finite or absent: NaN and infinity are refused when a rec
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
@@ -69,7 +70,12 @@ class Config(BaseModel):
     Every field has a description with its unit, because Prefect's form shows it to a person.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        model_title_generator=lambda model: _in_words(model.__name__),
+    )
 
 
 class Record(BaseModel):
@@ -135,6 +141,11 @@ def finite_or_none(value: float | np.floating[Any] | None) -> float | None:
     if value is None or not np.isfinite(value):
         return None
     return float(value)
+
+
+def _in_words(name: str) -> str:
+    # Prefect's form shows the title of a nested model above its fields.
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Config")).capitalize()
 
 
 def _as_json(value: Any) -> Any:

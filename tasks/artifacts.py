@@ -10,9 +10,10 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from sensequant.records import Outcome
-from sensequant.runs import StageRecord, UnitRecord
+from sensequant.runs import RunFolder, StageRecord, UnitRecord
+from sensequant.stages.context import RunRecord
 
-__all__ = ["show_markdown", "show_stage", "show_units"]
+__all__ = ["show_markdown", "show_run", "show_stage", "show_units"]
 
 
 def show_stage(record: StageRecord) -> None:
@@ -53,6 +54,31 @@ def show_units(record: StageRecord, units: Iterable[UnitRecord]) -> None:
             table=rows,
             description=f"what {record.stage} of {record.run_id} has no result for, and why",
         )
+
+
+def show_run(record: RunRecord, folder: RunFolder) -> None:
+    """Show every stage of a run in one table, and its briefing below if one was written."""
+    create_table_artifact(
+        key="stages",
+        table=[
+            {
+                "stage": stage.stage.value,
+                "outcome": stage.outcome.value,
+                "success": stage.n_success,
+                "skipped": stage.n_skipped,
+                "failed": stage.n_failed,
+                "seconds": round(stage.seconds, 2),
+                "error": stage.error or "",
+            }
+            for stage in folder.stages()
+        ],
+        description=f"{record.run_id}: {record.outcome}, verdict {record.verdict or 'none'}; "
+        f"report: {folder.report}",
+    )
+    briefing = folder.briefing.with_suffix(".md")
+    if briefing.exists():
+        page = briefing.read_text(encoding="utf-8")
+        show_markdown("briefing", page, description=f"briefing of {record.run_id}")
 
 
 def show_markdown(key: str, text: str, *, description: str) -> None:

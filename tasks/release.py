@@ -9,7 +9,7 @@ from sensequant.records import code_version
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages import opening, release
 from sensequant.stages.context import Findings, RunRecord, RunSettings, load_run
-from tasks.artifacts import show_markdown
+from tasks.artifacts import show_markdown, show_run
 from tasks.runners import default_workers
 from tasks.telling import say, telemetry_of, utc_now
 from tasks.units import run_folder
@@ -69,15 +69,16 @@ def write_briefing(run_id: str) -> Findings:
     """Write the page that a person decides from, and record the candidate."""
     run = load_run(run_folder(run_id))
     page, findings = release.brief(run, at=utc_now())
-    show_markdown("promotion-briefing", page, description=f"briefing of {run_id}")
+    show_markdown("briefing", page, description=f"briefing of {run_id}")
     return findings
 
 
 @task(task_run_name="close run")
 def close_run(run_id: str) -> RunRecord:
-    """Write down how the run ended."""
+    """Write down how the run ended, and show its stages and briefing on the run's own page."""
     folder = run_folder(run_id)
     closed = release.close(load_run(folder), at=utc_now())
+    show_run(closed, folder)
     telemetry_of(folder).emit(
         "run_ended",
         stage=None,

@@ -103,6 +103,15 @@ def test_an_unknown_setting_is_refused() -> None:
         Setting.model_validate({"m": 3})
 
 
+def test_a_form_names_settings_in_words() -> None:
+    """The title of a settings model is its name without the suffix, in words."""
+
+    class StressLimitConfig(Config):
+        """Nothing."""
+
+    assert StressLimitConfig.model_json_schema()["title"] == "Stress limit"
+
+
 def test_seeds_differ_by_use_and_fit_lightgbm() -> None:
     """The same use gets the same seed, other uses others, all in 31 bits."""
     seeds = {derive_seed(42, "teacher", str(i)) for i in range(1000)}
