@@ -40,7 +40,7 @@ def explore(home: Path, *, seed: int, planted_edge_bps: float) -> World:
     """Run all stages on independent driftless walks of equal volatility, with or without edge."""
     market = SimulatedConfig(
         seed=seed,
-        n_symbols=40,
+        n_symbols=34,
         history_start=date(2019, 1, 1),
         has_regimes=False,
         has_events=False,
