@@ -22,7 +22,7 @@ from sensequant.labels import LabelConfig
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.symbols import read_symbols_file, validate_symbol
 from sensequant.records import Config
-from sensequant.release.gates import GateConfig
+from sensequant.release.limits import GateConfig
 from sensequant.runs import Stage
 from sensequant.stress.scenarios import StressConfig
 from sensequant.student import StudentConfig

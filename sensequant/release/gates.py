@@ -32,7 +32,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from sensequant.errors import ConfigError
-from sensequant.records import Config, Finite, Record
+from sensequant.records import Finite, Record
+from sensequant.release.limits import GateConfig
 
 __all__ = [
     "Decision",
@@ -145,67 +146,6 @@ class Evidence(Record):
             _require_between(name, getattr(self, name), lowest=0, highest=1)
         _require_between("resilience", self.resilience, lowest=0, highest=100)
         return self
-
-
-class GateConfig(Config):
-    """The limits of the gates."""
-
-    min_scored_sessions: int = Field(
-        default=250, ge=1, le=10_000, description="Fewest sessions with out-of-sample scores."
-    )
-    min_trades: int = Field(
-        default=30, ge=1, le=1_000_000, description="Fewest buys and sales of the backtest."
-    )
-    min_auc: float = Field(
-        default=0.5,
-        ge=0,
-        lt=1,
-        description=(
-            "Pooled out-of-sample AUC (0 to 1) that the interval must lie above; the highest AUC "
-            "on shuffled labels where that is higher."
-        ),
-    )
-    min_mean_excess_return: float = Field(
-        default=0.0,
-        ge=-1,
-        le=1,
-        description=(
-            "Yearly mean net return over NIFTY 50, as a fraction, that the interval must lie above."
-        ),
-    )
-    min_deflated_sharpe: float = Field(
-        default=0.95,
-        ge=0.5,
-        lt=1,
-        description="Least probability (0 to 1) that the Sharpe ratio beats that of lucky trials.",
-    )
-    max_alpha_p_value: float = Field(
-        default=0.05,
-        gt=0,
-        le=0.5,
-        description="Largest one-sided p-value (0 to 1) of alpha against NIFTY 50 being <= 0.",
-    )
-    max_drawdown_frac: float = Field(
-        default=0.35,
-        gt=0,
-        le=1,
-        description="Deepest drawdown of the backtest allowed, as a positive fraction of equity.",
-    )
-    min_resilience: float = Field(
-        default=50.0, ge=0, le=100, description="Least mean resilience over crises, in points."
-    )
-    min_coverage_frac: float = Field(
-        default=0.95,
-        ge=0,
-        le=1,
-        description="Least share of expected sessions that have a bar, as a fraction.",
-    )
-    max_failure_rate: float = Field(
-        default=0.15,
-        ge=0,
-        le=1,
-        description="Largest share of tried units (skips left out) that failed, in any stage.",
-    )
 
 
 class Gate(Record):

@@ -4,13 +4,16 @@ Belongs here: which files of the run the measures read and write, and the ledger
 not belong here: any measure or test (`evaluation`).
 """
 
+import math
+
 import polars as pl
 
 from sensequant.evaluation.backtest import BacktestResult, buy_and_hold, run_backtest
-from sensequant.evaluation.significance import SignificanceReport, assess
+from sensequant.evaluation.measures import sharpe_ratio
+from sensequant.evaluation.significance import SignificanceConfig, SignificanceReport, assess
 from sensequant.evaluation.validation import Validation, ValidationSummary, validate
 from sensequant.evaluation.validation_text import render_markdown
-from sensequant.records import code_version, derive_seed, digest_of, finite_or_none
+from sensequant.records import code_version, derive_seed, digest_of
 from sensequant.stages.context import Findings, Run
 from sensequant.storage import read_json, read_table, write_atomically, write_json, write_table
 from sensequant.trials import Trial, record_trial, trials_of
@@ -60,7 +63,7 @@ def assess_significance(run: Run) -> Findings:
         Trial(
             data_digest=data_digest,
             config_digest=digest_of({"config": run.config_digest, "code": code_version()}),
-            daily_sharpe=_sharpe_per_session(net),
+            daily_sharpe=_sharpe_per_session(net, run.config.significance),
             n_sessions=net.len(),
         ),
     )
@@ -145,11 +148,11 @@ def _data_digest(run: Run) -> str:
     )
 
 
-def _sharpe_per_session(net: pl.Series) -> float | None:
-    mean, deviation = net.mean(), net.std()
-    if not isinstance(mean, float) or not isinstance(deviation, float) or not deviation:
-        return None
-    return finite_or_none(mean / deviation)
+def _sharpe_per_session(net: pl.Series, config: SignificanceConfig) -> float | None:
+    # The very ratio that is deflated: over the risk-free return, or trials would not compare.
+    yearly = config.sessions_per_year
+    risk_free = math.expm1(math.log1p(config.annual_risk_free_frac) / yearly)
+    return sharpe_ratio(net.to_numpy(), risk_free_daily=risk_free, sessions_per_year=1)
 
 
 def _variance(sharpes: list[float | None]) -> float | None:
