@@ -4,6 +4,9 @@ Belongs here: which rows, scores and students of the run a replay gets. Does not
 catalogue, the replay and its judgement (`stress`).
 """
 
+from datetime import date
+from pathlib import Path
+
 import polars as pl
 
 from sensequant.records import Outcome
@@ -25,6 +28,7 @@ from sensequant.stress.resilience import (
     render_markdown,
     summarise_stress,
 )
+from sensequant.student import StudentMetadata
 from sensequant.student_file import load_student
 
 __all__ = ["read_stress", "replay_scenario", "summarise"]
@@ -102,14 +106,19 @@ def _last_student(run: Run, symbol: str) -> LastStudent | None:
     made = [folder for folder in folders if (folder / "student.json").exists()]
     if not made:
         return None
-    student = load_student((made[-1] / "student.json").read_text())
-    learnt = [run.folder.teacher(window.label) / "labels.parquet" for window in windows]
-    sessions = pl.concat([read_table(path)["session"] for path in learnt if path.exists()])
+    file = made[-1] / "student.json"
+    # Windows are in time order, so the first teacher's table holds the first session learnt from.
+    tables = (run.folder.teacher(window.label) / "labels.parquet" for window in windows)
+    first = next(read_table(table) for table in tables if table.exists())
     return LastStudent(
-        score=student.score,
-        first_session=sessions.sort()[0],
-        last_label_end=student.file.trained_through,
+        score=lambda rows: load_student(file.read_text()).score(rows),
+        first_session=first["session"].sort()[0],
+        last_label_end=_trained_through(made[-1]),
     )
+
+
+def _trained_through(folder: Path) -> date:
+    return StudentMetadata.model_validate(read_json(folder / "metadata.json")).trained_through
 
 
 def _unit(run: Run, name: str, outcome: ScenarioOutcome) -> UnitRecord:
