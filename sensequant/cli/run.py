@@ -23,8 +23,6 @@ from sensequant.errors import SenseQuantError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect.client.schemas.objects import State
-
 __all__ = ["EXIT_DONE", "EXIT_FAILED", "exit_code_of", "page_of", "run_variables", "start_run"]
 
 EXIT_DONE = 0
@@ -102,7 +100,7 @@ def _execute(question: Question) -> SenseQuantError | None:
     from flows.run_history import historical_training  # noqa: PLC0415 - only now may Prefect load
 
     # The decorator types `return_state` away where the flow itself returns a state.
-    execute = cast("Callable[..., State[Any]]", historical_training)
+    execute = cast("Callable[..., Any]", historical_training)
     state = execute(
         request=question.request,
         config=question.config,

@@ -62,7 +62,9 @@ class SymbolData(Record):
 
 def source_of(config: SourceConfig) -> BarSource:
     """Return the source that a configuration names; built once, because it lists its files."""
-    return _source_of(config.model_dump_json())
+    folder = config.folder
+    listed_at = folder.stat().st_mtime_ns if folder is not None and folder.is_dir() else 0
+    return _source_of(config.model_dump_json(), listed_at)
 
 
 def plan_chunks(run: Run, *, universes: Path) -> list[Chunk]:
@@ -239,7 +241,7 @@ _COVERAGE = ("n_expected", "n_present")
 
 
 @lru_cache(maxsize=4)
-def _source_of(config: str) -> BarSource:
+def _source_of(config: str, _listed_at: int) -> BarSource:
     return build_source(SourceConfig.model_validate_json(config))
 
 

@@ -6,6 +6,7 @@ Does not belong here: what the columns mean (`layouts`).
 Every cell stays text: whether it is a number is decided, row by row, by `market.quality`.
 """
 
+import csv
 import gzip
 import hashlib
 import io
@@ -86,11 +87,23 @@ def _unpacked(packed: bytes, path: Path) -> bytes:
 
 def _parsed(content: bytes, path: Path) -> pl.DataFrame:
     try:
-        return pl.read_csv(io.BytesIO(content), infer_schema=False)
+        table = pl.read_csv(io.BytesIO(content), infer_schema=False)
     except pl.exceptions.NoDataError:
         return pl.DataFrame()
     except (pl.exceptions.PolarsError, UnicodeError) as error:
         raise _unreadable(path, "file is no CSV table", str(error).splitlines()[0]) from error
+    _require_whole_end(content, n_columns=table.width, path=path)
+    return table
+
+
+def _require_whole_end(content: bytes, *, n_columns: int, path: Path) -> None:
+    # The parser fills missing cells with null, so a row cut inside a number would pass for whole.
+    last = content.rstrip().rpartition(b"\n")[2].decode()
+    n_cells = len(next(csv.reader([last]), []))
+    if n_cells < n_columns:
+        raise _unreadable(
+            path, "file is cut off in its last row", f"{n_cells} of {n_columns} cells: {last[:80]}"
+        )
 
 
 def _unreadable(path: Path, what: str, found: str) -> InvalidBarsError:

@@ -117,9 +117,9 @@ class FilesSource:
                 where=f"{chunk.symbol} in {self._folder}",
                 expected=f"bars from {chunk.start or 'the first'} to {chunk.end or 'the last'}",
                 found=f"{split.good.height} outside that range, "
-                f"{split.quarantine.height} rows in quarantine, "
+                f"{split.quarantine.height} rows refused {split.report.n_by_reason}, "
                 f"{sum(split.report.n_by_dropped_series.values())} of other series",
-                remedy="widen the range or look at the reasons in the quarantine",
+                remedy="widen the range, or fetch the file again",
             )
         return Fetched(bars, split.quarantine, split.report, digest)
 

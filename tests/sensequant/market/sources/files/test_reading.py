@@ -79,3 +79,14 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidBarsError, match="cannot be opened"):
         read_csv_file(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_file_cut_inside_its_last_row_is_refused(tmp_path: Path, cut: int) -> None:
+    """A parser that fills missing cells must not make a bar of half a row."""
+    whole = "date,open,volume,value\n2024-01-01,1.0,1000,7\n2024-01-02,1.0,1000,7\n"
+    path = tmp_path / "A.csv"
+    path.write_text(whole[: len(whole) - 3 - cut])
+
+    with pytest.raises(InvalidBarsError, match="cut off in its last row"):
+        read_csv_file(path)

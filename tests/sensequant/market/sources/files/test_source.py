@@ -191,7 +191,9 @@ def test_files_that_cannot_be_used(folder: Path) -> None:
 
     with pytest.raises(InvalidBarsError, match="none of the known layouts"):
         source.fetch(Chunk("ETERNAL"))
-    with pytest.raises(MissingBarsError, match="1 rows in quarantine, 0 of other series"):
+    with pytest.raises(
+        MissingBarsError, match=r"1 rows refused {'bad_date': 1}, 0 of other series"
+    ):
         source.fetch(Chunk("M&M"))
 
 

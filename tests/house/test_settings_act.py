@@ -1,0 +1,477 @@
+"""Every setting that a person can give does something, or is refused.
+
+A setting that no code reads is a lie in the form that shows it. Each leaf of the models has one
+row here: another value, and the narrowest step of the method that must then write something else.
+What a step merely repeats of its settings (digests of configurations, counts of draws) is taken
+out before comparing, so that only behaviour counts.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, get_args
+
+import polars as pl
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from sensequant.errors import ConfigError, DataError
+from sensequant.market.bars import bars_digest
+from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.build import SourceConfig, build_source
+from sensequant.market.sources.simulated import SimulatedConfig
+from sensequant.records import Outcome, code_version, digest_of
+from sensequant.runs import RunFolder, Stage, UnitRecord
+from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from sensequant.stages import crises, distillation, evidence, ingestion, inline, release, training
+from sensequant.stages.context import Findings, Run, RunRecord, RunSettings
+from sensequant.stages.inline import run_inline
+from sensequant.storage import read_json, sha256_of
+
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+RUN_ID = "live_candidate_20240101_000000_0000000a"
+ECHOED = {
+    "config_digest",
+    "schema_version",
+    "confidence",
+    "n_draws",
+    "n_placebo",
+    "block_sessions",
+    "threshold",
+    "resilience_pass",
+    "inputs",
+    "seed",
+    "lags",
+}
+"""What reports repeat of their settings."""
+
+SMALL: dict[str, Any] = {
+    "windows": {"window_days": 90},
+    "teacher": {
+        "booster": {
+            "num_leaves": 7,
+            "n_estimators": 20,
+            "learning_rate": 0.1,
+            "min_child_samples": 5,
+            "early_stopping_rounds": 0,
+        },
+        "split": {"n_folds": 3},
+    },
+    "student": {"n_estimators": 10, "min_child_samples": 5},
+    "validation": {"n_bootstrap_draws": 100, "n_placebo": 2},
+    "significance": {"n_draws": 100},
+}
+
+Probe = Callable[[Run], Any]
+
+
+class Case(NamedTuple):
+    """Another value of one setting and the step that must notice it.
+
+    `beside` holds values of other settings, given before and after, `along` such as are given with
+    the other value only; without a probe, the value must be refused. `{home}` is the run's home.
+    """
+
+    value: Any
+    probe: Probe | None = None
+    beside: Mapping[str, Any] = MappingProxyType({})
+    along: Mapping[str, Any] = MappingProxyType({})
+
+
+def stripped(value: Any) -> Any:
+    """Return a JSON value without what only repeats settings."""
+    if isinstance(value, dict):
+        items: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return {name: stripped(each) for name, each in items.items() if name not in ECHOED}
+    if isinstance(value, list):
+        parts: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return [stripped(each) for each in parts]
+    return value
+
+
+def content_of(folder: Path, *patterns: str) -> dict[str, str]:
+    """Return what stands in files below a folder: digests of tables, of stripped JSON, of trees."""
+    found: dict[str, str] = {}
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".json":
+            found[name] = digest_of(stripped(read_json(path)))
+        elif path.suffix == ".txt":
+            found[name] = path.read_text().partition("\nparameters:")[0]
+        else:
+            found[name] = sha256_of(path)
+    return found
+
+
+def rows(run: Run) -> Any:
+    training.prepare_rows(run, "SIM02")
+    return sha256_of(run.folder.rows("SIM02"))
+
+
+def teacher(run: Run) -> Any:
+    window = run.windows_of("SIM02")[0]
+    try:
+        training.train_window(run, "SIM02", window.short)
+    except DataError as error:
+        return error.reason
+    folder = run.folder.teacher(window.label)
+    return content_of(folder, "labels.parquet", "importance.parquet", "model.txt")
+
+
+def student(run: Run) -> Any:
+    window = run.windows_of("SIM02")[1]
+    distillation.train_student_of(run, "SIM02", window.short)
+    folder = run.folder.student(window.label)
+    trees = read_json(folder / "student.json")["model_text"].partition("\nparameters:")[0]
+    return [trees, content_of(folder, "predictions.parquet")]
+
+
+def validation(run: Run) -> Any:
+    evidence.validate_scores(run)
+    return content_of(run.folder.validation, "*.parquet", "*.json")
+
+
+def equity(run: Run) -> Any:
+    evidence.validate_scores(run)
+    return content_of(run.folder.validation, "equity.parquet")
+
+
+def significance(run: Run) -> Any:
+    evidence.assess_significance(run)
+    return stripped(read_json(run.folder.significance / "stat_tests.json"))
+
+
+def stress(run: Run) -> Any:
+    folder = run.folder.stress / "scenarios"
+    shutil.rmtree(folder)
+    for scenario in run.scenarios:
+        crises.replay_scenario(run, scenario.name)
+    crises.summarise(run)
+    return stripped(read_json(run.folder.stress / "stress_summary.json"))
+
+
+def gates(run: Run) -> Any:
+    release.audit(run, created_at=AT)
+    return read_json(run.folder.audit / "gates.json")
+
+
+def stage_outcome(run: Run) -> Any:
+    units = [
+        UnitRecord(kind="teacher", name=f"teacher {n}", outcome=outcome, seconds=0.0)
+        for n, outcome in enumerate([Outcome.FAILED] + 9 * [Outcome.SUCCESS])
+    ]
+    inline._finish(  # pyright: ignore[reportPrivateUsage]
+        run, Stage.TEACHER_TRAINING, Findings(), AT, units=units, kind="teacher"
+    )
+    return next(record for record in run.folder.stages() if record.failure_rate == 0.1).outcome
+
+
+def plan(run: Run) -> Any:
+    ingestion.settle(run, [*run.symbols, "NIFTY50", "NIFTY50TRI"])
+    return content_of(run.folder.root, "windows.json")
+
+
+def data(run: Run) -> Any:
+    for symbol in run.symbols:
+        ingestion.freeze_bars(run, symbol)
+    ingestion.settle(run, run.symbols)
+    return content_of(run.folder.root, "data.parquet", "windows.json")
+
+
+def chunks(run: Run) -> Any:
+    universes = run.folder.home / "universes"
+    return [chunk.symbol for chunk in ingestion.plan_chunks(run, universes=universes)]
+
+
+def market(run: Run) -> Any:
+    source = build_source(run.request.source)
+    planned = source.plan(source.symbols(), None, None)
+    bars = {chunk.symbol: bars_digest(source.fetch(chunk).bars) for chunk in planned}
+    return [bars, source.actions().rows()]
+
+
+BOOSTER, SPLIT, SIMULATED = "teacher.booster", "teacher.split", "source.simulated"
+
+METHOD: dict[str, Case] = {
+    "seed": Case(7, teacher),
+    "max_failure_rate": Case(0.05, stage_outcome),
+    "windows.window_days": Case(120, plan),
+    "windows.min_samples": Case(62, teacher),
+    "features.scale_free": Case(False, rows, {"features.classic_levels": True}),
+    "features.classic_levels": Case(True, rows),
+    "features.trend": Case(False, rows),
+    "features.momentum": Case(False, rows),
+    "features.volatility": Case(False, rows),
+    "features.volume": Case(False, rows),
+    "labels.kind": Case("triple_barrier"),
+    "labels.horizon_sessions": Case(8, rows),
+    "labels.threshold_frac": Case(0.01, rows),
+    f"{BOOSTER}.num_leaves": Case(3, teacher),
+    f"{BOOSTER}.max_depth": Case(1, teacher),
+    f"{BOOSTER}.learning_rate": Case(0.2, teacher),
+    f"{BOOSTER}.n_estimators": Case(12, teacher),
+    f"{BOOSTER}.min_child_samples": Case(8, teacher),
+    f"{BOOSTER}.subsample": Case(0.5, teacher),
+    f"{BOOSTER}.bagging_freq": Case(3, teacher),
+    f"{BOOSTER}.colsample_bytree": Case(0.3, teacher),
+    f"{BOOSTER}.reg_lambda": Case(5.0, teacher),
+    f"{BOOSTER}.early_stopping_rounds": Case(1, teacher),
+    f"{BOOSTER}.device": Case("gpu", teacher),
+    f"{BOOSTER}.gpu_platform_id": Case(0),
+    f"{BOOSTER}.gpu_device_id": Case(0),
+    f"{BOOSTER}.gpu_use_dp": Case(True),
+    f"{SPLIT}.validation_frac": Case(0.3, teacher),
+    f"{SPLIT}.n_folds": Case(4, teacher),
+    f"{SPLIT}.embargo_sessions": Case(5, teacher),
+    "teacher.reference_positive_frac": Case(0.3, teacher),
+    "student.temperature": Case(4.0, student),
+    "student.alpha": Case(0.9, student),
+    "student.num_leaves": Case(2, student),
+    "student.learning_rate": Case(0.2, student),
+    "student.n_estimators": Case(20, student),
+    "student.min_child_samples": Case(20, student),
+    "student.subsample": Case(0.5, student),
+    "student.colsample_bytree": Case(0.3, student),
+    "student.reg_lambda": Case(5.0, student),
+    "costs.brokerage_bps": Case(10.0, equity),
+    "costs.dp_charge_inr": Case(0.0, equity),
+    "costs.slippage_bps": Case(1.0, equity),
+    "costs.rates_as_of": Case(date(2010, 1, 4), equity),
+    "backtest.threshold": Case(0.3, equity),
+    "backtest.position_frac": Case(0.05, equity),
+    "backtest.max_position_frac": Case(0.02, equity),
+    "backtest.gross_limit_frac": Case(0.2, equity),
+    "backtest.capital_inr": Case(1e6, equity),
+    "validation.n_bootstrap_draws": Case(150, validation),
+    "validation.confidence": Case(0.8, validation),
+    "validation.min_block_sessions": Case(40, validation),
+    "validation.n_calibration_bins": Case(5, validation),
+    "validation.n_placebo": Case(5, validation),
+    "significance.n_draws": Case(150, significance),
+    "significance.confidence": Case(0.8, significance),
+    "significance.annual_risk_free_frac": Case(0.0, significance),
+    "significance.power": Case(0.9, significance),
+    "significance.min_sessions": Case(5000, significance),
+    "significance.sessions_per_year": Case(252.0, significance),
+    "stress.severities": Case(["medium"], stress),
+    "stress.periods": Case(["covid_crash_2020"], stress),
+    "stress.resilience_pass": Case(10.0, stress),
+    "stress.min_sessions": Case(30, stress),
+    "stress.cash_rate_frac": Case(0.0, stress),
+    "stress.balanced_equity_frac": Case(0.3, stress),
+    "stress.black_swan_sigma": Case(0.1, stress),
+    "gates.min_scored_sessions": Case(5000, gates),
+    "gates.min_trades": Case(5000, gates),
+    "gates.min_auc": Case(0.9, gates),
+    "gates.min_mean_excess_return": Case(-0.9, gates),
+    "gates.min_deflated_sharpe": Case(0.6, gates),
+    "gates.max_alpha_p_value": Case(0.4, gates),
+    "gates.max_drawdown_frac": Case(0.001, gates),
+    "gates.min_resilience": Case(5.0, gates),
+    "gates.min_coverage_frac": Case(0.999, gates),
+    "gates.max_failure_rate": Case(0.9, gates),
+}
+
+NO_MARKET: dict[str, Any] = {"source.simulated": None}
+FILES = NO_MARKET | {"source.kind": "files", "source.folder": "{home}/bars"}
+
+REQUEST: dict[str, Case] = {
+    "symbols": Case(["SIM02"], chunks),
+    "universe": Case("pair", chunks),
+    "symbols_file": Case("{home}/symbols.txt", chunks),
+    "start": Case(date(2022, 6, 1), data),
+    "end": Case(date(2023, 5, 31), data),
+    "source.kind": Case("files", chunks, along={"source.folder": "{home}/bars"} | NO_MARKET),
+    "source.folder": Case("{home}/other/bars", market, FILES),
+    "source.index_folder": Case("{home}/indices", market, FILES),
+    "source.actions_path": Case("{home}/actions.parquet", market, FILES),
+    f"{SIMULATED}.seed": Case(1, market),
+    f"{SIMULATED}.n_symbols": Case(4, market),
+    f"{SIMULATED}.history_start": Case(date(2019, 1, 1), market),
+    f"{SIMULATED}.annual_volatility_frac": Case(0.5, market),
+    f"{SIMULATED}.volatility_dispersion": Case(0.0, market),
+    f"{SIMULATED}.market_correlation": Case(0.0, market),
+    f"{SIMULATED}.annual_drift_frac": Case(0.0, market),
+    f"{SIMULATED}.has_regimes": Case(False, market),
+    f"{SIMULATED}.planted_edge_bps": Case(50.0, market),
+    f"{SIMULATED}.has_events": Case(False, market),
+}
+
+
+def leaves_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all settings that are no models themselves."""
+    for name, field in model.model_fields.items():
+        nested = [
+            kind
+            for kind in (field.annotation, *get_args(field.annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        ]
+        if nested:
+            yield from leaves_of(nested[0], f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def changed(given: dict[str, Any], values: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """Return nested settings with values at dotted names."""
+    result = dict(given)
+    for dotted, value in values.items():
+        head, _, rest = dotted.partition(".")
+        filled = value.format(home=home) if isinstance(value, str) else value
+        if rest:
+            result[head] = changed(result.get(head) or {}, {rest: filled}, home)
+        else:
+            result[head] = filled
+    return result
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home with one small finished run, and the files that a request may name."""
+    home = tmp_path_factory.mktemp("settings") / "home"
+    folder = RunFolder(home, RUN_ID)
+    market = SimulatedConfig(n_symbols=3)
+    request = RunRequest(
+        start=date(2022, 1, 1),
+        end=date(2023, 6, 30),
+        source=SourceConfig(simulated=market),
+    )
+    run_inline(
+        folder,
+        RunSettings(request=request, config=TrainingConfig.model_validate(SMALL)),
+        RunRecord(
+            run_id=RUN_ID,
+            started_at=AT,
+            options=RunOptions(),
+            workers=1,
+            host="test",
+            code_version=code_version(),
+            versions={},
+            is_simulated=True,
+        ),
+        universes=home,
+        at=AT,
+    )
+    _write_inputs(home)
+    return home
+
+
+def _write_inputs(home: Path) -> None:
+    sessions = nse_calendar().sessions(date(2023, 1, 2), date(2023, 1, 31))
+    header = (
+        "symbol,series,date1,prev_close,open_price,high_price,low_price,close_price,avg_price,"
+        "ttl_trd_qnty,turnover_lacs,no_of_trades,deliv_qty"
+    )
+    for name in ("bars/AAA", "bars/BBB", "other/bars/AAA"):
+        path = home / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        price = 100 + len(name)
+        rows = [
+            f"{path.stem},EQ,{session:%d-%b-%Y},{price},{price},{price},{price},{price},{price},"
+            f"10,1.0,1,1"
+            for session in sessions
+        ]
+        path.write_text("\n".join([header, *rows]))
+    (home / "indices").mkdir()
+    levels = [f"{session},100,100,100,100,0" for session in sessions]
+    index = "\n".join(["timestamp,open,high,low,close,volume", *levels])
+    (home / "indices" / "NIFTY50TRI.csv").write_text(index)
+    pl.DataFrame(
+        {"symbol": ["AAA"], "subject": ["Bonus 1:1"], "exDate": [sessions[3]]}
+    ).write_parquet(home / "actions.parquet")
+    (home / "symbols.txt").write_text("SIM02\n")
+    (home / "universes").mkdir()
+    (home / "universes" / "pair.yaml").write_text(
+        "name: pair\ndescription: one\nsource: a test\nmembers: [SIM03]\n"
+    )
+
+
+@pytest.fixture
+def observe(home: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Return what a probe says of a copy of the run under given settings: probe, values."""
+
+    def observe(
+        probe: Probe, *, method: Mapping[str, Any] = {}, request: Mapping[str, Any] = {}
+    ) -> Any:
+        # Both sides of a comparison see the same paths, as both are read one after the other.
+        copy = tmp_path / "home"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(home, copy)
+        folder = RunFolder(copy, RUN_ID)
+        stored = RunSettings.model_validate(read_json(folder.config)).request.model_dump()
+        run = Run(
+            folder,
+            RunRequest.model_validate(changed(stored, request, copy)),
+            TrainingConfig.model_validate(changed(SMALL, method, copy)),
+        )
+        ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        return probe(run)
+
+    return observe
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    """Return what probes said of the unchanged settings, so that each is asked once."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("model", "table"),
+    [(TrainingConfig, METHOD), (RunRequest, REQUEST)],
+    ids=["method", "request"],
+)
+def test_every_setting_has_a_row(model: type[BaseModel], table: dict[str, Case]) -> None:
+    """A new setting needs a row that proves it, and an old row goes with its setting."""
+    assert sorted(leaves_of(model)) == sorted(table)
+
+
+def check(
+    observe: Callable[..., Any], known: dict[str, Any], *, kind: str, name: str, case: Case
+) -> None:
+    given = {**case.beside, **case.along, name: case.value}
+    if case.probe is None:
+        with pytest.raises((ConfigError, ValidationError)):
+            observe(stage_outcome, **{kind: given})
+        return
+    probe = case.probe
+    key = f"{probe.__name__} {sorted(case.beside.items())}"
+    if key not in known:
+        known[key] = observe(probe, **{kind: case.beside})
+
+    assert said_by(observe, probe, kind, given) != known[key]
+
+
+def said_by(observe: Callable[..., Any], probe: Probe, kind: str, given: dict[str, Any]) -> Any:
+    try:
+        return observe(probe, **{kind: given})
+    except ConfigError as error:
+        # A device that this machine lacks is refused by its first fit.
+        assert error.where == "device"  # noqa: PT017 - a refusal is an answer here
+        return "refused"
+
+
+@pytest.mark.parametrize("name", sorted(METHOD))
+def test_a_setting_of_the_method_acts(
+    observe: Callable[..., Any], known: dict[str, Any], name: str
+) -> None:
+    """Another value gives other bytes than the value before, or an error that refuses it."""
+    check(observe, known, kind="method", name=name, case=METHOD[name])
+
+
+@pytest.mark.parametrize("name", sorted(REQUEST))
+def test_a_setting_of_the_request_acts(
+    observe: Callable[..., Any], known: dict[str, Any], name: str
+) -> None:
+    """Other symbols, dates, folders and markets give other bars or another plan."""
+    check(observe, known, kind="request", name=name, case=REQUEST[name])
+
+
+@pytest.mark.parametrize(
+    "probe", [teacher, student, validation, stress], ids=lambda probe: probe.__name__
+)
+def test_a_probe_does_not_differ_by_itself(observe: Callable[..., Any], probe: Probe) -> None:
+    """Unchanged settings say the same twice; else the tests above would prove nothing."""
+    assert observe(probe) == observe(probe)
