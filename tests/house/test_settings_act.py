@@ -162,9 +162,7 @@ def stage_outcome(run: Run) -> Any:
         UnitRecord(kind="teacher", name=f"teacher {n}", outcome=outcome, seconds=0.0)
         for n, outcome in enumerate([Outcome.FAILED] + 9 * [Outcome.SUCCESS])
     ]
-    inline._finish(  # pyright: ignore[reportPrivateUsage]
-        run, Stage.TEACHER_TRAINING, Findings(), AT, units=units, kind="teacher"
-    )
+    inline._finish(run, Stage.TEACHER_TRAINING, Findings(), AT, units=units, kind="teacher")
     return next(record for record in run.folder.stages() if record.failure_rate == 0.1).outcome
 
 
@@ -406,7 +404,7 @@ def observe(home: Path, tmp_path: Path) -> Callable[..., Any]:
             RunRequest.model_validate(changed(stored, request, copy)),
             TrainingConfig.model_validate(changed(SMALL, method, copy)),
         )
-        ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        ingestion._source_of.cache_clear()
         return probe(run)
 
     return observe

@@ -56,9 +56,9 @@ def _fit(
 @pytest.fixture
 def fresh_probes() -> Generator[None]:
     """Forget which devices were asked for, before and after."""
-    boosting._refusal_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    boosting._refusal_of.cache_clear()
     yield
-    boosting._refusal_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    boosting._refusal_of.cache_clear()
 
 
 @pytest.mark.parametrize("objective", ["binary", "cross_entropy"])

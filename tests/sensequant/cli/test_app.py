@@ -11,9 +11,11 @@ from sensequant import __version__
 from sensequant.cli import app as module
 from sensequant.cli import show, stored
 from sensequant.cli.app import main
+from sensequant.cli.stored import StoredRun
 from sensequant.errors import StorageError
 from sensequant.release import manifest
 from sensequant.release.manifest import ManifestProblem, ProblemKind
+from sensequant.runs import RunFolder
 
 Capture = pytest.CaptureFixture[str]
 
@@ -89,11 +91,16 @@ def test_verify_names_every_file_that_differs(
     problem = ManifestProblem(
         path="predictions.parquet", kind=ProblemKind.ALTERED, expected="a", found="b"
     )
-    monkeypatch.setattr(manifest, "verify_manifest", lambda _folder: [problem])
+    problems = [problem]
+
+    def verify(_folder: RunFolder) -> list[ManifestProblem]:
+        return problems
+
+    monkeypatch.setattr(manifest, "verify_manifest", verify)
     assert main(["verify", "1111", "--home", str(home)]) == 1
     assert "altered: predictions.parquet\nmanifest: fail\n" in capsys.readouterr().out
 
-    monkeypatch.setattr(manifest, "verify_manifest", lambda _folder: [])
+    problems.clear()
     assert main(["verify", "1111", "--home", str(home)]) == 0
     assert "manifest: ok" in capsys.readouterr().out
 
@@ -118,8 +125,11 @@ def test_errors_become_exit_codes(
     def fail(*_: object) -> None:
         raise error
 
+    def no_runs(_home: Path) -> list[StoredRun]:
+        return []
+
     monkeypatch.setattr(show, "show_runs", fail)
-    monkeypatch.setattr(stored, "stored_runs", lambda _home: [])
+    monkeypatch.setattr(stored, "stored_runs", no_runs)
 
     assert main(["runs"]) == code
     assert capsys.readouterr().err.startswith(words)

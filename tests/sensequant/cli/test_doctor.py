@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
-from blocks.environment import read_environment
+from blocks.environment import Environment, read_environment
 from sensequant.cli import doctor
 from sensequant.cli.app import main
 from sensequant.cli.doctor import Check, CheckStatus
@@ -109,8 +109,11 @@ def test_disk_needs_space(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gib: float, status: CheckStatus
 ) -> None:
     """Under one GiB nothing goes, under ten a large run may not."""
-    usage = SimpleNamespace(free=int(gib * (1 << 30)))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+
+    def usage(_path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=int(gib * (1 << 30)))
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
 
     assert doctor.check_disk(tmp_path).status is status
 
@@ -191,7 +194,11 @@ def test_doctor_fails_only_when_a_run_would(
 ) -> None:
     """A warning is printed with its remedy and changes no exit code."""
     remedy = "" if status is OK else "mend it"
-    monkeypatch.setattr(doctor, "check_all", lambda _env: [Check("disk", status, "5 GiB", remedy)])
+
+    def check(_env: Environment) -> list[Check]:
+        return [Check("disk", status, "5 GiB", remedy)]
+
+    monkeypatch.setattr(doctor, "check_all", check)
 
     assert main(["doctor"]) == code
     output = capsys.readouterr().out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.environment import child_environment, read_environment
+from blocks.environment import Environment, child_environment, read_environment
 from sensequant.cli import run as module
 from sensequant.cli.app import main
 from sensequant.cli.asking import Question
@@ -75,11 +75,12 @@ def test_page_is_that_of_the_flow_run(home: Path) -> None:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
     """Let a server answer at once, and collect the questions that would be executed."""
-    questions: list[Question] = []
-    monkeypatch.setattr(
-        module, "ensure_server", lambda env: Server(env, "3.8.8", is_ours=False, is_new=False)
-    )
-    return questions
+
+    def answer(env: Environment) -> Server:
+        return Server(env, "3.8.8", is_ours=False, is_new=False)
+
+    monkeypatch.setattr(module, "ensure_server", answer)
+    return []
 
 
 def executed(

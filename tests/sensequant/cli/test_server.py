@@ -343,7 +343,11 @@ def test_process_that_survives_everything_is_an_error(
     """A process in uninterruptible sleep stays after SIGKILL; that is said."""
     env = read_environment(home=tmp_path)
     write_state(env, state_of(sleeper, port=env.port))
-    monkeypatch.setattr(module, "_signal", lambda _process, _name: None)
+
+    def no_effect(_process: psutil.Process, _name: str) -> None:
+        pass
+
+    monkeypatch.setattr(module, "_signal", no_effect)
 
     with pytest.raises(SenseQuantError, match="not stopped"):
         stop_server(env, wait_seconds=0.05)

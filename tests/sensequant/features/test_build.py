@@ -238,7 +238,7 @@ def test_sql_windows_agree(make_bars: BarsMaker) -> None:
     bars = make_bars(300, symbols=("AAA", "BBB"))
     ours = build_features(bars, ALL)
     with duckdb.connect() as engine:
-        engine.register("bars", bars.to_arrow())
+        engine.register("bars", bars.to_arrow())  # pyright: ignore[reportUnknownArgumentType]
         theirs = pl.DataFrame(engine.sql(ENGINE_SQL).to_arrow_table())
 
     for name in theirs.columns:

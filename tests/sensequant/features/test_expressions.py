@@ -37,7 +37,7 @@ def test_smoothing_waits_for_values_and_skips_missing_ones() -> None:
 
 def test_rolling_sums_count_their_own_rows_only() -> None:
     """A window is null until it is full and forgets a huge value without a trace."""
-    values = [1e16, 1.0, 2.0, 3.0]
+    values: list[float | None] = [1e16, 1.0, 2.0, 3.0]
 
     assert _computed(values, rolling_total("x", 2)) == [None, 1e16 + 1, 3, 5]
     assert _computed(values, rolling_mean("x", 2)) == [None, 5e15 + 0.5, 1.5, 2.5]

@@ -40,8 +40,8 @@ def test_adx_is_that_of_talib_once_the_seed_is_forgotten(seed: int, make_bars: B
     """Wilder seeds by fourteen moves, TA-Lib by thirteen; after 400 bars none of it is left."""
     bars = make_bars(800, seed=seed)
     ours = build_features(bars, ALL)["adx_14"].to_numpy()
-    columns = [bars[name].to_numpy() for name in ("high", "low", "close")]
-    theirs = talib.ADX(*columns, 14)
+    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
+    theirs = talib.ADX(high, low, close, 14)
 
     assert np.flatnonzero(~np.isnan(theirs))[0] == np.flatnonzero(~np.isnan(ours))[0]
     np.testing.assert_allclose(ours[400:], theirs[400:], rtol=1e-9)
@@ -50,8 +50,8 @@ def test_adx_is_that_of_talib_once_the_seed_is_forgotten(seed: int, make_bars: B
 def test_directional_balance_is_that_of_talib(make_bars: BarsMaker) -> None:
     """The balance is the difference of TA-Lib's two indicators over their sum."""
     bars = make_bars(800)
-    columns = [bars[name].to_numpy() for name in ("high", "low", "close")]
-    plus, minus = talib.PLUS_DI(*columns, 14), talib.MINUS_DI(*columns, 14)
+    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
+    plus, minus = talib.PLUS_DI(high, low, close, 14), talib.MINUS_DI(high, low, close, 14)
     ours = build_features(bars, ALL)["directional_balance_14"].to_numpy()
 
     np.testing.assert_allclose(

@@ -19,12 +19,12 @@ ALL = FeatureConfig(classic_levels=True)
 def test_atr_is_that_of_talib(seed: int, make_bars: BarsMaker) -> None:
     """ATR agrees from the first value on, which stands at the same bar."""
     bars = make_bars(500, seed=seed)
-    columns = [bars[name].to_numpy() for name in ("high", "low", "close")]
+    high, low, close = (bars[name].to_numpy() for name in ("high", "low", "close"))
     rows = build_features(bars, ALL)
-    theirs = talib.ATR(*columns, 14)
+    theirs = talib.ATR(high, low, close, 14)
 
     np.testing.assert_allclose(rows["atr_14"].to_numpy(), theirs, rtol=1e-9)
-    np.testing.assert_allclose(rows["atr_14_of_close"], theirs / columns[2], rtol=1e-9)
+    np.testing.assert_allclose(rows["atr_14_of_close"], theirs / close, rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

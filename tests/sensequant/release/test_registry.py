@@ -1,11 +1,11 @@
-"""Facts about the registry: states, history, concurrency, schema."""
+"""Facts about the registry: states, history, concurrency, schema; on SQLite and on PostgreSQL."""
 
+import itertools
 import multiprocessing
-import os
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sensequant.errors import ConfigError, RegistryError, SchemaVersionError
 from sensequant.release.gates import Decision
 from sensequant.release.manifest import CandidateStatus
-from sensequant.release.registry import EventKind, Registry, RunResult
+from sensequant.release.registry import CandidateEvent, EventKind, Registry, RunResult
 from sensequant.release.registry_tables import METADATA
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -50,10 +50,33 @@ def failed(number: int = 1) -> RunResult:
     )
 
 
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    """Send a statement past the registry, as any other client of the database could."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
+    finally:
+        engine.dispose()
+
+
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    """Return an empty registry on SQLite."""
-    opened = Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the address of a file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'registry.db'}"
+
+
+@pytest.fixture(params=["sqlite_url", "postgresql_url"], ids=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Return the address of an empty database, of each kind in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    """Return an empty registry."""
+    opened = Registry(url)
     yield opened
     opened.close()
 
@@ -203,46 +226,85 @@ def test_contradictory_results_are_refused(fields: dict[str, object]) -> None:
         RunResult.model_validate(judged().model_dump() | fields)
 
 
+def test_summary_comes_back_as_it_was_given(registry: Registry) -> None:
+    """Neither database rounds a figure or bends a text on its way."""
+    summary = {
+        "third": 1 / 3,
+        "smallest": 5e-324,
+        "largest": -1.7976931348623157e308,
+        "count": 2**63,
+        "text": "₹ 'a' \"b\" \\ :c %(d)s\n",
+        "none": None,
+        "yes": True,
+    }
+    recorded = registry.record_candidate_run(
+        judged().model_copy(update={"summary": summary}), actor="flow", at=AT
+    )
+
+    assert registry.get_candidate_run(run_id(1)).summary == recorded.summary == summary
+
+
 @pytest.mark.parametrize(
     "statement", ["UPDATE candidate_events SET actor = 'x'", "DELETE FROM candidate_events"]
 )
-def test_history_cannot_be_rewritten(registry: Registry, tmp_path: Path, statement: str) -> None:
+def test_history_cannot_be_rewritten(registry: Registry, url: str, statement: str) -> None:
     """The database itself refuses to alter or remove an event, whoever asks."""
     registry.record_candidate_run(judged(), actor="flow", at=AT)
-    connection = sqlite3.connect(tmp_path / "registry.db")
+    before = registry.history(run_id(1))
 
-    with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
-        connection.execute(statement)
-    connection.close()
+    with pytest.raises(DBAPIError, match="only ever added"):
+        execute(url, statement)
+    assert registry.history(run_id(1)) == before
 
 
-def test_registry_is_kept_between_openings(registry: Registry, tmp_path: Path) -> None:
-    """Another opening of the same file finds what was recorded, in write-ahead mode."""
+@pytest.mark.parametrize("statement", ["TRUNCATE candidate_events", "TRUNCATE candidates CASCADE"])
+def test_postgresql_refuses_to_empty_the_history(postgresql_url: str, statement: str) -> None:
+    """Truncation passes by the rows, yet not by the guard, nor when it comes from candidates."""
+    registry = Registry(postgresql_url)
     registry.record_candidate_run(judged(), actor="flow", at=AT)
-    other = Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+    with pytest.raises(DBAPIError, match="only ever added"):
+        execute(postgresql_url, statement)
+    assert len(registry.history(run_id(1))) == 1
+    registry.close()
+
+
+def test_state_and_event_are_one_transaction(registry: Registry, url: str) -> None:
+    """When the event cannot be written, the state does not change either."""
+    execute(url, "ALTER TABLE candidate_events RENAME COLUMN actor TO no_actor")
+
+    with pytest.raises(RegistryError, match="refused"):
+        registry.record_candidate_run(judged(), actor="flow", at=AT)
+    assert registry.get_latest_candidate_run() is None
+
+
+def test_registry_is_kept_between_openings(registry: Registry, url: str) -> None:
+    """Another opening of the same database finds what was recorded."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    other = Registry(url)
 
     assert other.get_candidate_runs() == registry.get_candidate_runs()
+    assert other.history(run_id(1)) == registry.history(run_id(1))
     other.close()
-    connection = sqlite3.connect(tmp_path / "registry.db")
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
+
+
+def test_file_is_in_write_ahead_mode(sqlite_url: str) -> None:
+    """Readers of the file do not hold up its writer; the mode outlives the registry."""
+    Registry(sqlite_url).close()
+
+    assert execute(sqlite_url, "PRAGMA journal_mode") == [("wal",)]
 
 
 @pytest.mark.parametrize(
     "change", ["UPDATE registry_schema SET version = 2", "DELETE FROM registry_schema"]
 )
-def test_registry_of_another_layout_is_refused(
-    registry: Registry, tmp_path: Path, change: str
-) -> None:
+def test_registry_of_another_layout_is_refused(registry: Registry, url: str, change: str) -> None:
     """Tables of another version are not touched."""
     registry.close()
-    connection = sqlite3.connect(tmp_path / "registry.db")
-    connection.execute(change)
-    connection.commit()
-    connection.close()
+    execute(url, change)
 
     with pytest.raises(SchemaVersionError, match="another schema version"):
-        Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+        Registry(url)
 
 
 def test_registry_in_memory_serves_one_process() -> None:
@@ -275,6 +337,24 @@ def test_database_that_refuses_is_a_registry_error(tmp_path: Path) -> None:
         Registry(f"sqlite:///{tmp_path / 'registry.db'}")
 
 
+def test_server_that_does_not_answer_is_a_registry_error(tmp_path: Path) -> None:
+    """Where no server listens, the address is named, and its password is not."""
+    with pytest.raises(RegistryError, match="refused") as caught:
+        Registry(f"postgresql+psycopg://ann:s3cret@/x?host={tmp_path}")
+
+    assert str(tmp_path) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def is_chain(events: list[CandidateEvent]) -> bool:
+    """Tell whether each event follows the one before it, as if they were written in turn."""
+    return all(
+        (later.previous_manifest_sha256, later.from_status)
+        == (former.manifest_sha256, former.to_status)
+        for former, later in itertools.pairwise(events)
+    )
+
+
 def test_threads_lose_no_event(registry: Registry) -> None:
     """Forty results of four runs, written at once, leave forty events in a chain."""
 
@@ -287,54 +367,39 @@ def test_threads_lose_no_event(registry: Registry) -> None:
     histories = [registry.history(run_id(number)) for number in range(4)]
 
     assert sum(len(events) for events in histories) == 40
-    for events in histories:
-        assert [event.previous_manifest_sha256 for event in events[1:]] == [
-            event.manifest_sha256 for event in events[:-1]
-        ]
+    assert all(is_chain(events) for events in histories)
 
 
-def write_many(url: str, process: int) -> None:
+def write_many(url: str, process: int, together: Barrier) -> None:
+    # The driver is imported before they start, or they would come one after the other.
+    execute(url, "SELECT 1")
+    together.wait(60)
     registry = Registry(url)
     for number in range(10):
-        result = judged(7, reason=f"process {process} result {number}")
+        result = judged(7).model_copy(update={"manifest_sha256": f"{10 * process + number:064x}"})
         registry.record_candidate_run(result, actor=f"process {process}", at=AT)
     registry.close()
 
 
-def test_processes_that_open_and_write_at_once_lose_no_event(tmp_path: Path) -> None:
+def test_processes_that_open_and_write_at_once_lose_no_event(url: str) -> None:
     """Four processes make the same new registry and write to one run: every event is there."""
-    url = f"sqlite:///{tmp_path / 'registry.db'}"
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=write_many, args=(url, number)) for number in range(4)]
+    together = context.Barrier(4)
+    processes = [
+        context.Process(target=write_many, args=(url, number, together)) for number in range(4)
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
     registry = Registry(url)
-    actors = [event.actor for event in registry.history(run_id(7))]
+    events = registry.history(run_id(7))
     registry.close()
+    actors = [event.actor for event in events]
 
     assert [process.exitcode for process in processes] == [0] * 4
     assert sorted(actors) == sorted(f"process {number}" for number in range(4) for _ in range(10))
-
-
-def test_postgresql_keeps_the_same_promises() -> None:
-    """On a real server: states, events, concurrent writers, and a history that stays."""
-    url = os.environ.get("SENSEQUANT_TEST_POSTGRESQL")
-    if url is None:
-        pytest.skip("no PostgreSQL; name an empty database by SENSEQUANT_TEST_POSTGRESQL")
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write_many, [url] * 4, range(4)))
-    registry = Registry(url)
-    engine = sa.create_engine(url)
-
-    assert len(registry.history(run_id(7))) == 40
-    assert registry.get_candidate_run(run_id(7)).recorded_at == AT
-    for statement in ("DELETE FROM", "TRUNCATE"):
-        with pytest.raises(DBAPIError, match="only ever added"), engine.begin() as connection:
-            connection.execute(sa.text(f"{statement} candidate_events"))
-    registry.close()
-    engine.dispose()
+    assert is_chain(events)
 
 
 def test_postgresql_gets_its_own_guards() -> None:

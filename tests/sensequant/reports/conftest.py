@@ -21,6 +21,7 @@ from sensequant.stress.resilience import (
     BALANCED,
     CASH,
     NIFTY_50,
+    FailureMode,
     Hits,
     Performance,
     ScenarioResult,
@@ -155,7 +156,9 @@ def crisis(scenario: Scenario, *, resilience: float | None) -> ScenarioResult:
         resilience=resilience,
         resilience_reason="not defined: precision" if resilience is None else None,
         passes=passes,
-        failure_modes=("regime_change", "black_swan") if passes is False else (),
+        failure_modes=(
+            (FailureMode.REGIME_CHANGE, FailureMode.BLACK_SWAN) if passes is False else ()
+        ),
     )
 
 

@@ -46,9 +46,9 @@ Settings = Callable[..., RunSettings]
 @pytest.fixture(autouse=True)
 def forgetful() -> Generator[None]:
     """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
     yield
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
 
 
 @pytest.fixture

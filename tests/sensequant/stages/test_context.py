@@ -90,7 +90,7 @@ def test_every_simulated_market_has_a_store_of_its_own(tmp_path: Path) -> None:
     """Invented bars lie apart from real ones and from those of other settings."""
 
     def root(source: SourceConfig) -> Path:
-        return store_of(tmp_path, source)._root  # pyright: ignore[reportPrivateUsage]
+        return store_of(tmp_path, source)._root
 
     real = root(SourceConfig(kind="files", folder=tmp_path))
     first, again, second = (

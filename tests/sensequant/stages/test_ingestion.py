@@ -34,9 +34,9 @@ Found = dict[str, Any]
 @pytest.fixture(autouse=True)
 def forgetful() -> Generator[None]:
     """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
     yield
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_later_bars_in_the_store_do_not_reach_a_run(
     run = execute(tmp_path / "home", asked, **ONLY)
     before = sha256_of(run.folder.bars("AAA"))
     write_stock(folder, "AAA", FIRST, date(2024, 7, 31))
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
 
     later = execute(
         tmp_path / "home", asked, run_id="live_candidate_20250101_000000_00000000", **ONLY
@@ -240,7 +240,7 @@ def test_skip_fetch_asks_the_source_nothing(
     asked = files_settings(folder)
     first = execute(tmp_path / "home", asked, **ONLY)
     shutil.rmtree(folder)
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
 
     second = execute(
         tmp_path / "home",

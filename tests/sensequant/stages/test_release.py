@@ -31,9 +31,9 @@ AT = datetime(2025, 2, 3, 4, 5, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def forgetful() -> Generator[None]:
     """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
     yield
-    ingestion._source_of.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    ingestion._source_of.cache_clear()
 
 
 def findings_of(run: Run, stage: Stage) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _parsed(content: bytes, path: Path) -> pl.DataFrame:
 def _require_whole_end(content: bytes, *, n_columns: int, path: Path) -> None:
     # The parser fills missing cells with null, so a row cut inside a number would pass for whole.
     last = content.rstrip().rpartition(b"\n")[2].decode()
-    n_cells = len(next(csv.reader([last]), []))
+    n_cells = len(next(csv.reader([last]), ()))
     if n_cells < n_columns:
         raise _unreadable(
             path, "file is cut off in its last row", f"{n_cells} of {n_columns} cells: {last[:80]}"
