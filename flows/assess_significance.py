@@ -22,5 +22,5 @@ def assess_significance(run_id: str) -> State[Any]:
     """
     with open_stage(run_id, Stage.STATISTICAL_TESTS) as stage:
         stage.expect(1)
-        stage.finish(found=assess_returns(run_id))
+        stage.finish(lambda: assess_returns(run_id))
     return stage.state

@@ -22,5 +22,5 @@ def audit_release(run_id: str) -> State[Any]:
     """
     with open_stage(run_id, Stage.RELEASE_AUDIT) as stage:
         stage.expect(1)
-        stage.finish(found=judge_evidence(run_id))
+        stage.finish(lambda: judge_evidence(run_id))
     return stage.state

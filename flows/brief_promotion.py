@@ -22,5 +22,5 @@ def brief_promotion(run_id: str) -> State[Any]:
     """
     with open_stage(run_id, Stage.PROMOTION_BRIEFING) as stage:
         stage.expect(1)
-        stage.finish(found=write_briefing(run_id))
+        stage.finish(lambda: write_briefing(run_id))
     return stage.state

@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from sensequant.runs import Stage
 from sensequant.settings import RunRequest, TrainingConfig
@@ -11,13 +12,16 @@ from tasks.ingestion import fetch_chunk, freeze_bars, plan_chunks, settle_data, 
 from tasks.plans import failure_limit
 from tasks.release import open_run
 from tasks.runners import runner
-from tasks.stages import open_stage
-from tasks.units import collect
+from tasks.stages import ingestion_name, open_stage
 
 __all__ = ["ingest_bars"]
 
 
-@flow(name="ingest-bars", flow_run_name="data ingestion {run_id}", task_runner=runner())
+def _name_run() -> str:
+    return ingestion_name(flow_run.get_parameters())
+
+
+@flow(name="ingest-bars", flow_run_name=_name_run, task_runner=runner())
 def ingest_bars(
     request: RunRequest = RunRequest(),
     config: TrainingConfig = TrainingConfig(),
@@ -34,12 +38,12 @@ def ingest_bars(
     with open_stage(opened, Stage.DATA_INGESTION) as stage:
         chunks = plan_chunks(opened)
         stage.expect(2 * len(chunks))
-        fetched = collect(fetch_chunk.map(opened, chunks))
-        frozen = collect(freeze_bars.map(opened, symbols_fetched(fetched)))
+        fetched = stage.collect(fetch_chunk.map(opened, chunks))
+        frozen = stage.collect(freeze_bars.map(opened, symbols_fetched(fetched)))
         stage.finish(
-            [*fetched, *frozen],
+            lambda: settle_data(opened, symbols_fetched(frozen)),
+            units=[*fetched, *frozen],
             kind="chunk",
             max_failure_rate=failure_limit(opened),
-            found=settle_data(opened, symbols_fetched(frozen)),
         )
     return stage.state

@@ -65,7 +65,7 @@ def historical_training(
         for stage in planned_stages(opened):
             stage_flow = _STAGE_FLOWS[stage].with_options(task_runner=threads)
             states[stage] = state_of(stage_flow, opened)
-            if states[stage].is_failed():
+            if not states[stage].is_completed():
                 break
         if _needs_partial_briefing(states):
             state_of(brief_promotion, opened)
@@ -74,5 +74,7 @@ def historical_training(
 
 def _needs_partial_briefing(states: dict[Stage, State[Any]]) -> bool:
     return any(
-        state.is_failed() for stage, state in states.items() if stage != Stage.PROMOTION_BRIEFING
+        not state.is_completed()
+        for stage, state in states.items()
+        if stage is not Stage.PROMOTION_BRIEFING
     )

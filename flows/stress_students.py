@@ -10,7 +10,6 @@ from tasks.crises import replay_scenario, summarise_stress
 from tasks.plans import failure_limit, planned_scenarios
 from tasks.runners import runner
 from tasks.stages import open_stage
-from tasks.units import collect
 
 __all__ = ["stress_students"]
 
@@ -25,11 +24,11 @@ def stress_students(run_id: str) -> State[Any]:
     with open_stage(run_id, Stage.STRESS_TESTS) as stage:
         scenarios = planned_scenarios(run_id)
         stage.expect(len(scenarios))
-        units = collect(replay_scenario.map(run_id, scenarios))
+        units = stage.collect(replay_scenario.map(run_id, scenarios))
         stage.finish(
-            units,
+            lambda: summarise_stress(run_id),
+            units=units,
             kind="stress",
             max_failure_rate=failure_limit(run_id),
-            found=summarise_stress(run_id),
         )
     return stage.state

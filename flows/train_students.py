@@ -10,7 +10,6 @@ from tasks.distillation import gather_predictions, train_student
 from tasks.plans import failure_limit, planned_windows
 from tasks.runners import runner
 from tasks.stages import open_stage
-from tasks.units import collect
 
 __all__ = ["train_students"]
 
@@ -25,11 +24,11 @@ def train_students(run_id: str) -> State[Any]:
     with open_stage(run_id, Stage.STUDENT_TRAINING) as stage:
         windows = planned_windows(run_id)
         stage.expect(len(windows.names))
-        students = collect(train_student.map(run_id, windows.symbols, windows.names))
+        students = stage.collect(train_student.map(run_id, windows.symbols, windows.names))
         stage.finish(
-            students,
+            lambda: gather_predictions(run_id),
+            units=students,
             kind="student",
             max_failure_rate=failure_limit(run_id),
-            found=gather_predictions(run_id),
         )
     return stage.state

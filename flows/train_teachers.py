@@ -10,7 +10,6 @@ from tasks.plans import failure_limit, planned_symbols, planned_windows
 from tasks.runners import runner
 from tasks.stages import open_stage
 from tasks.training import describe_teachers, prepare_rows, train_teacher
-from tasks.units import collect
 
 __all__ = ["train_teachers"]
 
@@ -25,12 +24,12 @@ def train_teachers(run_id: str) -> State[Any]:
     with open_stage(run_id, Stage.TEACHER_TRAINING) as stage:
         symbols, windows = planned_symbols(run_id), planned_windows(run_id)
         stage.expect(len(symbols) + len(windows.names))
-        prepared = collect(prepare_rows.map(run_id, symbols))
-        teachers = collect(train_teacher.map(run_id, windows.symbols, windows.names))
+        prepared = stage.collect(prepare_rows.map(run_id, symbols))
+        teachers = stage.collect(train_teacher.map(run_id, windows.symbols, windows.names))
         stage.finish(
-            [*prepared, *teachers],
+            lambda: describe_teachers(run_id),
+            units=[*prepared, *teachers],
             kind="teacher",
             max_failure_rate=failure_limit(run_id),
-            found=describe_teachers(run_id),
         )
     return stage.state

@@ -22,5 +22,5 @@ def validate_students(run_id: str) -> State[Any]:
     """
     with open_stage(run_id, Stage.MODEL_VALIDATION) as stage:
         stage.expect(1)
-        stage.finish(found=validate_scores(run_id))
+        stage.finish(lambda: validate_scores(run_id))
     return stage.state

@@ -57,6 +57,7 @@ class SkipReason(StrEnum):
     INSUFFICIENT_SAMPLES = "insufficient_samples"
     ONE_CLASS = "one_class"
     SUSPENDED = "suspended"
+    NO_FEATURES = "no_features"
     NO_TEACHER = "no_teacher"
     NO_LATER_WINDOW = "no_later_window"
     SEEN_IN_TRAINING = "seen_in_training"

@@ -1,21 +1,36 @@
 """Tasks of the stress tests: one per dated crisis, then their summary."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
 from prefect import task
 
 from sensequant.runs import Stage
 from sensequant.stages import crises
-from sensequant.stages.context import Findings, load_run
+from sensequant.stages.context import Findings, Run, load_run
 from tasks.artifacts import show_markdown
 from tasks.units import UnitRef, do_unit, run_folder, unit_key
 
 __all__ = ["replay_scenario", "summarise_stress"]
 
 
+def _reads_of_replay(run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
+    yield run.folder.predictions
+    yield run.folder.benchmark
+    for symbol in run.symbols:
+        yield run.folder.bars(symbol)
+        yield run.folder.rows(symbol)
+    for planned in run.windows:
+        yield run.folder.teacher(planned.window.label) / "labels.parquet"
+        yield run.folder.student(planned.window.label) / "student.json"
+
+
 @task(
     task_run_name="stress {scenario}",
     persist_result=True,
     result_serializer="json",
-    cache_key_fn=unit_key,
+    cache_key_fn=unit_key(_reads_of_replay),
 )
 def replay_scenario(run_id: str, scenario: str) -> UnitRef:
     """Replay the students on a crisis whose bars they never saw."""
@@ -24,6 +39,7 @@ def replay_scenario(run_id: str, scenario: str) -> UnitRef:
         folder,
         Stage.STRESS_TESTS,
         lambda: crises.replay_scenario(load_run(folder), scenario),
+        makes=[folder.stress / "scenarios" / f"{scenario}.json"],
         kind="stress",
         name=f"stress {scenario}",
         window=scenario,

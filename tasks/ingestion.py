@@ -1,6 +1,8 @@
 """Tasks of stage 1: one per chunk of bars, one per symbol's adjusted bars, then the run's data."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 
@@ -8,13 +10,23 @@ from sensequant.market.sources.base import Chunk
 from sensequant.records import Outcome
 from sensequant.runs import Stage, UnitRecord
 from sensequant.stages import ingestion
-from sensequant.stages.context import Findings, load_run
+from sensequant.stages.context import Findings, Run, load_run
 from tasks.telling import utc_now
 from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
 
 __all__ = ["fetch_chunk", "freeze_bars", "plan_chunks", "settle_data", "symbols_fetched"]
 
 _UNIVERSES = Path(__file__).parent.parent / "deployments" / "universes"
+
+
+def _reads_of_chunk(run: Run, _given: Mapping[str, Any]) -> Iterator[str]:
+    # What the source holds is asked of it once per run.
+    yield f"skip_fetch={run.record.options.skip_fetch}"
+
+
+def _reads_of_bars(_run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
+    # A run stands on the bars that were stored when it froze them, whatever the store gets later.
+    yield from ()
 
 
 @task(task_run_name="plan chunks")
@@ -30,7 +42,7 @@ def plan_chunks(run_id: str) -> list[Chunk]:
     task_run_name="chunk {chunk.symbol}",
     persist_result=True,
     result_serializer="json",
-    cache_key_fn=unit_key,
+    cache_key_fn=unit_key(_reads_of_chunk),
     retries=2,
     retry_delay_seconds=[2, 10],
     retry_jitter_factor=0.5,
@@ -53,7 +65,7 @@ def fetch_chunk(run_id: str, chunk: Chunk) -> UnitRef:
     task_run_name="bars {symbol}",
     persist_result=True,
     result_serializer="json",
-    cache_key_fn=unit_key,
+    cache_key_fn=unit_key(_reads_of_bars),
 )
 def freeze_bars(run_id: str, symbol: str) -> UnitRef:
     """Adjust the stored bars of one symbol and keep them in the run."""
@@ -62,6 +74,7 @@ def freeze_bars(run_id: str, symbol: str) -> UnitRef:
         folder,
         Stage.DATA_INGESTION,
         lambda: ingestion.freeze_bars(load_run(folder), symbol),
+        makes=[folder.bars(symbol), folder.bars(symbol).with_suffix(".json")],
         kind="bars",
         name=f"bars {symbol}",
         symbol=symbol,

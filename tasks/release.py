@@ -32,7 +32,7 @@ def open_run(
     flow_run_id = str(flow_run.get_root_flow_run_id())
     name = run_id or opening.name_run(flow_run.get_scheduled_start_time(), flow_run_id)
     folder = run_folder(name)
-    opening.open_run(
+    run = opening.open_run(
         folder,
         RunSettings(request=request, config=config),
         RunRecord(
@@ -47,6 +47,9 @@ def open_run(
             prefect_flow_run_id=flow_run_id,
         ),
     )
+    for stage in run.stages:
+        # What an earlier attempt said of a stage does not hold for this one.
+        folder.stage_record(stage).unlink(missing_ok=True)
     telemetry_of(folder).emit(
         "run_started",
         stage=None,

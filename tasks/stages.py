@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
@@ -27,9 +28,17 @@ from sensequant.settings import RunRequest
 from sensequant.stages.context import Findings, RunRecord
 from tasks.artifacts import show_stage, show_units
 from tasks.telling import say, telemetry_of, utc_now
-from tasks.units import run_folder
+from tasks.units import collect, emit_ended, run_folder
 
-__all__ = ["OpenStage", "final_state", "one_heartbeat", "open_stage", "run_name", "state_of"]
+__all__ = [
+    "OpenStage",
+    "final_state",
+    "ingestion_name",
+    "one_heartbeat",
+    "open_stage",
+    "run_name",
+    "state_of",
+]
 
 
 class OpenStage:
@@ -48,44 +57,43 @@ class OpenStage:
         telemetry_of(self.folder).emit("stage_started", stage=self.stage, n_units=n_units)
         say("stage started", stage=self.stage, units=n_units)
 
+    def collect(self, futures: Iterable[PrefectFuture[Any]]) -> list[UnitRecord]:
+        """Wait for mapped units and return their records, failed and cached ones included."""
+        mapped = list(futures)
+        records = collect(mapped)
+        for future, record in zip(mapped, records, strict=True):
+            if future.state.name == "Cached":
+                emit_ended(self.folder, self.stage, record, is_cached=True)
+        return records
+
     def finish(
         self,
-        units: Iterable[UnitRecord] = (),
+        find: Callable[[], Findings],
         *,
+        units: Iterable[UnitRecord] = (),
         kind: str | None = None,
         max_failure_rate: float = 0.0,
-        found: Findings,
     ) -> None:
         """Decide the stage's outcome from its units and store everything it has to say.
 
         Parameters
         ----------
+        find
+            Returns what the stage found, and what it does not do yet. Not asked when too many
+            units failed: their table says why there is nothing to find.
         units, kind, max_failure_rate
             The units of the stage, the name of their table, and the share of them that may fail;
             a stage without units succeeds when it has findings.
-        found
-            What the stage found, and what it does not do yet.
         """
         rows = list(units)
-        outcome, counts = (
-            summarise_units(rows, max_failure_rate=max_failure_rate)
-            if kind is not None
-            else (StageOutcome.SUCCESS, {})
-        )
+        outcome, fields = StageOutcome.SUCCESS, dict[str, Any]()
         if kind is not None:
+            outcome, fields = summarise_units(rows, max_failure_rate=max_failure_rate)
             write_units(self.folder.units(kind), rows)
-        self._store(
-            outcome=outcome,
-            findings=found.values,
-            not_done_yet=found.not_done_yet,
-            **counts,
-        )
-        if self.record is not None:
-            show_units(self.record, rows)
-
-    def skip(self, reason: str) -> None:
-        """Store that the stage was not run, and why."""
-        self._store(outcome=StageOutcome.SKIPPED, skip_reasons={reason: 1})
+        if outcome is not StageOutcome.FAILED:
+            found = find()
+            fields |= {"findings": found.values, "not_done_yet": found.not_done_yet}
+        show_units(self._store(outcome=outcome, **fields), rows)
 
     def fail(self, error: Exception) -> None:
         """Store that the stage could not do its work."""
@@ -101,18 +109,18 @@ class OpenStage:
             return Completed(message=_counts(record))
         return Completed(name=record.outcome.value.capitalize(), message=_counts(record))
 
-    def _store(self, **fields: Any) -> None:
-        self.record = StageRecord(
+    def _store(self, **fields: Any) -> StageRecord:
+        record = self.record = StageRecord(
             run_id=self.folder.run_id,
             stage=self.stage,
             started_at=self._started_at,
             seconds=round(time.perf_counter() - self._clock, 6),
             **fields,
         )
-        self.folder.write_stage(self.record)
+        self.folder.write_stage(record)
         telemetry_of(self.folder).emit(
             "stage_ended",
-            **self.record.model_dump(
+            **record.model_dump(
                 mode="json",
                 include={
                     "stage",
@@ -125,8 +133,9 @@ class OpenStage:
                 },
             ),
         )
-        say("stage ended", stage=self.stage, outcome=self.record.outcome, error=self.record.error)
-        show_stage(self.record)
+        say("stage ended", stage=self.stage, outcome=record.outcome, error=record.error)
+        show_stage(record)
+        return record
 
 
 @contextmanager
@@ -155,6 +164,11 @@ def state_of(stage_flow: Callable[..., Any], run_id: str) -> State[Any]:
     return stage_flow(run_id=run_id, return_state=True)
 
 
+def ingestion_name(parameters: Mapping[str, Any]) -> str:
+    """Return the name of an ingestion: of the run it is for, or of what a new run is to hold."""
+    return f"data ingestion {parameters['run_id'] or run_name(parameters)}"
+
+
 def run_name(parameters: Mapping[str, Any]) -> str:
     """Return what a person recognises a run by: what, from when to when, from where."""
     request = parameters["request"]
@@ -164,10 +178,10 @@ def run_name(parameters: Mapping[str, Any]) -> str:
 
 
 def final_state(closed: RunRecord, states: Mapping[Stage, State[Any]]) -> State[Any]:
-    """Return the state of the whole run: failed as soon as one stage did."""
-    failed = next((stage for stage, state in states.items() if state.is_failed()), None)
-    if failed is not None:
-        return Failed(message=f"{failed} failed: {states[failed].message}")
+    """Return the state of the whole run: failed as soon as one stage did not complete."""
+    broken = next((stage for stage, state in states.items() if not state.is_completed()), None)
+    if broken is not None:
+        return Failed(message=f"{broken} {states[broken].type.lower()}: {states[broken].message}")
     message = f"{closed.run_id}: verdict {closed.verdict or 'none'}"
     if any(state.name == "Degraded" for state in states.values()):
         return Completed(name="Degraded", message=message)

@@ -1,13 +1,19 @@
 """How a unit of work becomes a Prefect task: outcome, time, cache key, retry, and collection.
 
-Belongs here: what all mapped tasks share. Does not belong here: the work itself.
+Belongs here: what all mapped tasks share. Does not belong here: the work itself, and which files
+one kind of unit reads and makes; that stands beside its task.
 
 A skip is an answer: the task completes with the state name `Skipped`. A failure raises
 `UnitFailedError`, so that the task run is red, is not cached and runs again on Retry.
+
+What a unit reads enters its cache key: a student that was skipped because its teacher had failed
+runs again once there is a teacher. What it made is digested into its reference: a unit whose file
+is gone or altered runs again, too.
 """
 
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,24 +22,32 @@ from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Completed
 from prefect.tasks import Task
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from blocks.environment import Environment
 from sensequant.errors import LeakageError, RegistryError, RetryableError, StorageError
 from sensequant.records import Outcome, code_version, digest_of
 from sensequant.runs import RunFolder, Stage, UnitRecord
+from sensequant.stages.context import Run, load_run
 from sensequant.storage import sha256_of
 from tasks.telling import say, telemetry_of
 
 __all__ = [
+    "Reads",
     "UnitFailedError",
     "UnitRef",
     "can_retry",
     "collect",
     "do_unit",
+    "emit_ended",
     "run_folder",
     "unit_key",
 ]
+
+Reads = Callable[[Run, Mapping[str, Any]], Iterable[Path | str]]
+"""Names the files and other values that a unit's result follows from, given its parameters."""
+
+_FATAL = (LeakageError, StorageError, RegistryError)
 
 
 class UnitFailedError(Exception):
@@ -43,9 +57,13 @@ class UnitFailedError(Exception):
         super().__init__(f"{record.error_type}: {record.error_message}")
         self.record = record
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default rebuilds from the message, which is no record.
+        return (type(self), (self.record,))
+
 
 class UnitRef(BaseModel):
-    """What a task returns: the record of its unit, and where the data lie.
+    """What a task returns: the record of its unit, and digests of the files that it made.
 
     A stored reference whose file is gone or altered does not validate, so that the task that made
     it runs again instead of being taken from the cache.
@@ -53,11 +71,11 @@ class UnitRef(BaseModel):
 
     root: Path
     record: UnitRecord
+    files: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _file_is_the_one_recorded(self) -> Self:
-        path, sha256 = self.record.path, self.record.sha256
-        if path is not None and sha256 is not None:
+    def _files_are_the_ones_recorded(self) -> Self:
+        for path, sha256 in self.files.items():
             file = self.root / path
             if not file.is_file() or sha256_of(file) != sha256:
                 message = f"{file} is missing or altered"
@@ -70,20 +88,26 @@ def run_folder(run_id: str) -> RunFolder:
     return RunFolder(Environment().home, run_id)
 
 
-def unit_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Return the cache key of a unit: run, unit, configuration and code.
+def unit_key(reads: Reads) -> Callable[[TaskRunContext, dict[str, Any]], str]:
+    """Return the maker of a unit's cache key: run, unit, configuration, code, and what it reads.
 
     Prefect's own key holds the flow run's id, which changes when a parent is retried.
     """
-    folder = run_folder(parameters["run_id"])
-    return digest_of(
-        {
-            "task": context.task.task_key,
-            "parameters": parameters,
-            "config": sha256_of(folder.config),
-            "code": code_version(),
-        }
-    )
+
+    def key_of(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+        run = load_run(run_folder(parameters["run_id"]))
+        return digest_of(
+            {
+                "task": context.task.task_key,
+                "run": run.folder.root,
+                "parameters": parameters,
+                "config": sha256_of(run.folder.config),
+                "code": code_version(),
+                "reads": [_digest_of_input(each) for each in reads(run, parameters)],
+            }
+        )
+
+    return key_of
 
 
 def can_retry(_task: Task[..., Any], _run: Any, state: State[Any]) -> bool:
@@ -96,6 +120,8 @@ def do_unit(
     folder: RunFolder,
     stage: Stage,
     work: Callable[[], UnitRecord],
+    *,
+    makes: Iterable[Path] = (),
     **names: str | None,
 ) -> Any:
     """Do one unit of work, tell its outcome, and return its reference or skipped state.
@@ -106,6 +132,9 @@ def do_unit(
         Where the unit belongs.
     work
         Returns the record of success, with `seconds` still to be set.
+    makes
+        Files, or folders of files, that belong to this unit alone. What an earlier attempt left
+        there is removed first, so that a unit without a result leaves none behind.
     names
         `kind`, `name`, and `symbol` or `window` where they apply.
 
@@ -118,18 +147,25 @@ def do_unit(
     """
     started = time.perf_counter()
     failure: Exception | None = None
+    outputs = list(makes)
     try:
+        _remove(outputs)
         record = work()
-    except (LeakageError, StorageError, RegistryError):
+    except StorageError:
+        # Nothing more can be written, telemetry neither.
         raise
     except Exception as error:  # noqa: BLE001 - every failure becomes a record, then is raised again
         failure = error
         record = UnitRecord.from_error(error, seconds=0.0, **names)  # pyright: ignore[reportArgumentType]
     record = record.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
-    _tell(folder, stage, record)
+    if not _is_tried_again(failure):
+        emit_ended(folder, stage, record)
+    _say(record)
+    if isinstance(failure, _FATAL):
+        raise failure
     if record.outcome is Outcome.FAILED:
         raise UnitFailedError(record) from failure
-    reference = UnitRef(root=folder.root, record=record)
+    reference = UnitRef(root=folder.root, record=record, files=_digests(folder.root, outputs))
     if record.outcome is Outcome.SKIPPED:
         return Completed(name="Skipped", message=record.reason, data=reference)
     return reference
@@ -156,7 +192,10 @@ def collect(futures: Iterable[PrefectFuture[Any]]) -> list[UnitRecord]:
     return records
 
 
-def _tell(folder: RunFolder, stage: Stage, record: UnitRecord) -> None:
+def emit_ended(
+    folder: RunFolder, stage: Stage, record: UnitRecord, *, is_cached: bool = False
+) -> None:
+    """Add a unit's end to the telemetry; `is_cached`: an earlier attempt did the work."""
     telemetry_of(folder).emit(
         "unit_ended",
         stage=stage,
@@ -165,7 +204,42 @@ def _tell(folder: RunFolder, stage: Stage, record: UnitRecord) -> None:
         outcome=record.outcome,
         reason=record.reason,
         seconds=record.seconds,
+        is_cached=is_cached,
     )
+
+
+def _digest_of_input(value: Path | str) -> str | None:
+    if isinstance(value, str):
+        return value
+    return sha256_of(value) if value.is_file() else None
+
+
+def _remove(outputs: Iterable[Path]) -> None:
+    for path in outputs:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _digests(root: Path, outputs: Iterable[Path]) -> dict[str, str]:
+    files = [
+        file
+        for path in outputs
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file()
+    ]
+    return {file.relative_to(root).as_posix(): sha256_of(file) for file in sorted(files)}
+
+
+def _is_tried_again(failure: Exception | None) -> bool:
+    context = TaskRunContext.get()
+    if context is None or not isinstance(failure, RetryableError):
+        return False
+    return context.task_run.run_count <= context.task.retries
+
+
+def _say(record: UnitRecord) -> None:
     say(
         f"{record.kind} {record.outcome}",
         is_warning=record.outcome is Outcome.FAILED,

@@ -41,6 +41,8 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
     scores = [
         _scores(run, symbol, name, predictions.filter(pl.col("symbol") == symbol))
         for symbol in run.symbols
+        # A symbol without features has no score; why it has none stands beside its own unit.
+        if run.folder.rows(symbol).exists()
     ]
     outcome = replay(
         scenario,

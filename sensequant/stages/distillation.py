@@ -57,9 +57,10 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
     folder = run.folder.student(window.label)
     # A window that is skipped this time must not keep the student of an earlier attempt.
     shutil.rmtree(folder, ignore_errors=True)
+    taught = _taught(run, windows[: place + 1])
     rows = read_table(run.folder.rows(symbol))
     trained = train_student(
-        _lesson(run, rows, windows[: place + 1]),
+        _with_features(taught, rows),
         columns=model_columns(run.config.features),
         config=run.config.student,
         min_samples=run.config.windows.min_samples,
@@ -116,7 +117,7 @@ def gather(run: Run) -> Findings:
     )
 
 
-def _lesson(run: Run, rows: pl.DataFrame, windows: list[Window]) -> pl.DataFrame:
+def _taught(run: Run, windows: list[Window]) -> pl.DataFrame:
     tables = [run.folder.teacher(window.label) / "labels.parquet" for window in windows]
     if not tables[-1].exists():
         raise NoTeacherError(
@@ -126,7 +127,10 @@ def _lesson(run: Run, rows: pl.DataFrame, windows: list[Window]) -> pl.DataFrame
             found="none",
             remedy="the reason stands beside the window in teacher_runs.parquet",
         )
-    taught = pl.concat([read_table(table) for table in tables if table.exists()])
+    return pl.concat([read_table(table) for table in tables if table.exists()])
+
+
+def _with_features(taught: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     said = [name for name in taught.columns if name not in {"symbol", "session"}]
     features = rows.drop(said, strict=False)
     return taught.join(features, on=["symbol", "session"], how="left", maintain_order="left")

@@ -57,6 +57,7 @@ NOT_DONE_YET = [
 _SUMMARY = "validation/validation_summary.json"
 _TESTS = "significance/stat_tests.json"
 _STRESS = "stress/stress_summary.json"
+_GATES = "audit/gates.json"
 
 
 def audit(run: Run, *, created_at: datetime) -> Findings:
@@ -132,9 +133,7 @@ def close(run: Run, *, at: datetime) -> RunRecord:
             "outcome": "failed" if failed else "degraded" if degraded else "completed",
             "failed_stage": None if failed is None else failed.stage,
             "verdict": None if verdict is None or failed is not None else verdict.decision,
-            "manifest_sha256": (
-                sha256_of(run.folder.manifest) if run.folder.manifest.exists() else None
-            ),
+            "manifest_sha256": (None if _manifest(run) is None else sha256_of(run.folder.manifest)),
         }
     )
     write_json(run.folder.run, closed)
@@ -190,15 +189,22 @@ def _summary(stages: Iterable[StageRecord]) -> dict[str, Any]:
 
 
 def _reports(run: Run) -> Reports:
-    found = {path: (run.folder.root / path).exists() for path in (_SUMMARY, _TESTS, _STRESS)}
+    # A file of an earlier attempt counts only where this attempt has reached its stage.
+    has_scores = _is_reached(run, Stage.MODEL_VALIDATION, _SUMMARY)
+    has_tests = _is_reached(run, Stage.STATISTICAL_TESTS, _TESTS)
+    has_crises = _is_reached(run, Stage.STRESS_TESTS, _STRESS)
     return Reports(
-        validation=read_summary(run) if found[_SUMMARY] else None,
-        validation_file=reference(run.folder, _SUMMARY) if found[_SUMMARY] else None,
-        significance=read_report(run) if found[_TESTS] else None,
-        significance_file=reference(run.folder, _TESTS) if found[_TESTS] else None,
-        stress=read_stress(run) if found[_STRESS] else None,
-        stress_file=reference(run.folder, _STRESS) if found[_STRESS] else None,
+        validation=read_summary(run) if has_scores else None,
+        validation_file=reference(run.folder, _SUMMARY) if has_scores else None,
+        significance=read_report(run) if has_tests else None,
+        significance_file=reference(run.folder, _TESTS) if has_tests else None,
+        stress=read_stress(run) if has_crises else None,
+        stress_file=reference(run.folder, _STRESS) if has_crises else None,
     )
+
+
+def _is_reached(run: Run, stage: Stage, path: str) -> bool:
+    return run.folder.stage_record(stage).exists() and (run.folder.root / path).exists()
 
 
 def _stages_before(run: Run, stage: Stage) -> list[StageRecord]:
@@ -302,12 +308,15 @@ def _validation_table(run: Run, name: str) -> pl.DataFrame:
 
 
 def _verdict(run: Run) -> Verdict | None:
-    path = run.folder.audit / "gates.json"
-    return Verdict.model_validate(read_json(path)) if path.exists() else None
+    if not _is_reached(run, Stage.RELEASE_AUDIT, _GATES):
+        return None
+    return Verdict.model_validate(read_json(run.folder.root / _GATES))
 
 
 def _manifest(run: Run) -> Manifest | None:
-    return read_manifest(run.folder) if run.folder.manifest.exists() else None
+    if not _is_reached(run, Stage.RELEASE_AUDIT, run.folder.manifest.name):
+        return None
+    return read_manifest(run.folder)
 
 
 def _units(run: Run) -> list[UnitRecord]:

@@ -90,7 +90,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     folder = run.folder.teacher(window.label)
     # A window that is skipped this time must not keep the teacher of an earlier attempt.
     shutil.rmtree(folder, ignore_errors=True)
-    rows = slice_window(read_table(run.folder.rows(symbol)), window)
+    rows = slice_window(_rows_of(run, symbol), window)
     funnel = count_funnel(rows, columns)
     _require_trainable(planned, funnel, run)
     result = train_teacher(
@@ -134,6 +134,20 @@ def describe(run: Run) -> Findings:
         values={"n_teachers": n_teachers, "n_features": len(columns)},
         not_done_yet=NOT_DONE_YET,
     )
+
+
+def _rows_of(run: Run, symbol: str) -> pl.DataFrame:
+    path = run.folder.rows(symbol)
+    if not path.exists():
+        # The cause stands beside the unit that should have made them, and counts there.
+        raise WindowSkippedError(
+            "symbol has no features and labels",
+            where=symbol,
+            expected=path.name,
+            found="no such file",
+            reason=SkipReason.NO_FEATURES,
+        )
+    return read_table(path)
 
 
 def _require_trainable(planned: PlannedWindow, funnel: WindowFunnel, run: Run) -> None:

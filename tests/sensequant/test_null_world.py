@@ -22,6 +22,9 @@ from sensequant.stages.inline import run_inline
 from sensequant.storage import read_json
 
 ROOT = Path(__file__).parents[2]
+# Tracing would take longer than the method itself, and every line is covered elsewhere.
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 RUN_ID = "live_candidate_20250101_000000_00000000"
 N_SEEDS = 10
@@ -72,7 +75,6 @@ def explore(home: Path, *, seed: int, planted_edge_bps: float) -> World:
     return World(read_summary(run), verdict)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(N_SEEDS))
 def test_nothing_is_found_where_there_is_nothing(tmp_path: Path, seed: int) -> None:
     """On random walks the pooled AUC's interval contains one half, and nothing is approved."""
@@ -86,7 +88,6 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path: Path, seed: int) -> N
     assert verdict.decision is not Decision.APPROVE
 
 
-@pytest.mark.slow
 def test_a_planted_edge_is_found(tmp_path: Path) -> None:
     """The same method on the same market with an edge finds it: the null test can fail."""
     summary, verdict = explore(tmp_path, seed=0, planted_edge_bps=60.0)

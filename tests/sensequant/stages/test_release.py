@@ -297,6 +297,19 @@ def test_a_failed_simulated_run_without_data_is_marked_too(
     assert briefing_of(run)["symbols"] == []
 
 
+def test_what_an_earlier_attempt_found_is_not_told_by_a_later_one(copied: Run) -> None:
+    """Without the record of a stage, its old report, verdict and manifest do not count."""
+    for stage in (Stage.MODEL_VALIDATION, Stage.STATISTICAL_TESTS, Stage.RELEASE_AUDIT):
+        copied.folder.stage_record(stage).unlink()
+
+    page, _ = release.brief(copied, at=AT)
+    closed = release.close(copied, at=AT)
+
+    assert "Not reached: model_validation, statistical_tests, release_audit." in page
+    assert "| auc |" not in page
+    assert (closed.verdict, closed.manifest_sha256) == (None, None)
+
+
 def test_a_stage_whose_units_failed_has_no_verdict(copied: Run) -> None:
     """Four of five units failed in a run that was judged before: the judgement is void."""
     units = [

@@ -15,8 +15,9 @@ from sensequant.market.sessions import nse_calendar
 from sensequant.records import Outcome, SkipReason
 from sensequant.runs import Stage
 from sensequant.settings import RunRequest
-from sensequant.stages import training
+from sensequant.stages import distillation, training
 from sensequant.stages.context import Run, RunSettings, load_run
+from sensequant.stages.distillation import NoTeacherError
 from sensequant.stages.training import WindowSkippedError
 from sensequant.storage import read_json, read_table, sha256_of, write_json
 
@@ -136,6 +137,18 @@ def test_a_window_that_cannot_be_trained_says_why(
     )
     assert (record["outcome"], record["reason"]) == (Outcome.SKIPPED, reason)
     assert (record["symbol"], record["window"]) == (symbol, window.short)
+
+
+def test_a_symbol_without_rows_has_no_teacher_and_no_student(copied: Run) -> None:
+    """The cause counts once, at the unit that should have made the rows; windows are skipped."""
+    unit = teachers_of(copied)[0]
+    copied.folder.rows(unit["symbol"]).unlink()
+
+    with pytest.raises(WindowSkippedError, match="no features and labels") as caught:
+        training.train_window(copied, unit["symbol"], unit["window"])
+    assert caught.value.reason == SkipReason.NO_FEATURES
+    with pytest.raises(NoTeacherError):
+        distillation.train_student_of(copied, unit["symbol"], unit["window"])
 
 
 def test_a_window_that_is_skipped_keeps_no_earlier_teacher(copied: Run) -> None:

@@ -1,0 +1,37 @@
+"""The same question gives the same bytes, however the work was spread."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from sensequant.release.manifest import SUMS_NAME, read_manifest
+from sensequant.runs import RunFolder
+from sensequant.settings import RunOptions
+from sensequant.storage import sha256_of
+
+
+def digests_of(folder: RunFolder) -> dict[str, str]:
+    return {
+        path.relative_to(folder.root).as_posix(): sha256_of(path) for path in folder.artifacts()
+    }
+
+
+def test_flow_and_inline_run_leave_the_same_bytes(finished: RunFolder, inline: RunFolder) -> None:
+    """Prefect adds nothing to an artifact and takes nothing away."""
+    assert digests_of(finished) == digests_of(inline)
+    assert len(digests_of(finished)) > 70
+    assert (finished.root / SUMS_NAME).read_bytes() == (inline.root / SUMS_NAME).read_bytes()
+    assert read_manifest(finished).evidence_digest == read_manifest(inline).evidence_digest
+
+
+def test_the_number_of_workers_changes_no_artifact(
+    finished: RunFolder, folder: RunFolder, train: Callable[..., State[Any]]
+) -> None:
+    """One worker and four, in different homes, stand on the same evidence."""
+    state = train(options=RunOptions(workers=4))
+
+    assert state.name == "Completed"
+    assert digests_of(folder) == digests_of(finished)
+    assert (folder.root / SUMS_NAME).read_bytes() == (finished.root / SUMS_NAME).read_bytes()
+    assert read_manifest(folder).evidence_digest == read_manifest(finished).evidence_digest
