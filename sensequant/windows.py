@@ -24,6 +24,7 @@ __all__ = [
     "WindowConfig",
     "WindowFunnel",
     "count_funnel",
+    "feature_rows",
     "funnel_skip",
     "plan_windows",
     "slice_window",
@@ -175,9 +176,14 @@ def slice_window(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
     )
 
 
+def feature_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Return the rows with at least one of the feature `columns`, labelled or not."""
+    return rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in columns))
+
+
 def usable_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """Return the rows that can teach: labelled, with at least one of the feature `columns`."""
-    return rows.filter(_has_features(columns), pl.col("label").is_not_null())
+    return feature_rows(rows, columns).filter(pl.col("label").is_not_null())
 
 
 def count_funnel(
@@ -194,7 +200,7 @@ def count_funnel(
     split
         Split of `usable_rows(rows, columns)`; None where none was made.
     """
-    with_features = rows.filter(_has_features(columns))
+    with_features = feature_rows(rows, columns)
     reasons = with_features["unlabelled_reason"]
     label = with_features["label"]
     return WindowFunnel(
@@ -229,10 +235,6 @@ def funnel_skip(funnel: WindowFunnel, config: WindowConfig) -> SkipReason | None
         return SkipReason.INSUFFICIENT_FUTURE
     n_samples = funnel.n_labelled if funnel.n_train is None else funnel.n_train
     return SkipReason.INSUFFICIENT_SAMPLES if n_samples < config.min_samples else None
-
-
-def _has_features(columns: tuple[str, ...]) -> pl.Expr:
-    return pl.any_horizontal(pl.col(name).is_not_null() for name in columns)
 
 
 def _spans(symbol: str, *, start: date, end: date, window_days: int) -> list[Window]:

@@ -29,6 +29,7 @@ from sensequant.windows import (
     PlannedWindow,
     WindowFunnel,
     count_funnel,
+    feature_rows,
     funnel_skip,
     slice_window,
 )
@@ -95,7 +96,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     _require_trainable(planned, funnel, run)
     result = train_teacher(
         # A row without any feature cannot teach; the funnel does not count it either.
-        rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in columns)),
+        feature_rows(rows, columns),
         columns=columns,
         config=run.config.teacher,
         min_samples=run.config.windows.min_samples,

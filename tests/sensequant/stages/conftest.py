@@ -4,7 +4,7 @@ The run that tests share lies in `whole` and is never altered; what alters a run
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version
 from sensequant.runs import RunFolder
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from sensequant.stages import ingestion
 from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
 from sensequant.stages.inline import run_inline
 from sensequant.stages.opening import library_versions, open_run
@@ -48,6 +49,14 @@ BHAVCOPY_HEADER = (
     "SYMBOL, SERIES, DATE1, PREV_CLOSE, OPEN_PRICE, HIGH_PRICE, LOW_PRICE, LAST_PRICE,"
     " CLOSE_PRICE, AVG_PRICE, TTL_TRD_QNTY, TURNOVER_LACS, NO_OF_TRADES, DELIV_QTY, DELIV_PER"
 )
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> Generator[None]:
+    """Let no test see the files that another one listed."""
+    ingestion._source_of.cache_clear()
+    yield
+    ingestion._source_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

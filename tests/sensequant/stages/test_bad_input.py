@@ -8,7 +8,7 @@ without it. In none of them is anything half-written, or another symbol affected
 import errno
 import gzip
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -41,14 +41,6 @@ ROW = 20
 
 Execute = Callable[..., Run]
 Settings = Callable[..., RunSettings]
-
-
-@pytest.fixture(autouse=True)
-def forgetful() -> Generator[None]:
-    """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()
-    yield
-    ingestion._source_of.cache_clear()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Facts about stage 1: which bars a run stands on, and what it compares itself with."""
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,6 @@ FIRST, LAST = date(2022, 1, 3), date(2024, 6, 28)
 ONLY = {"stages": (Stage.DATA_INGESTION,)}
 
 Found = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def forgetful() -> Generator[None]:
-    """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()
-    yield
-    ingestion._source_of.cache_clear()
 
 
 @pytest.fixture
