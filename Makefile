@@ -10,8 +10,9 @@ VENV = .venv
 BIN = $(VENV)/bin
 # Test processes side by side; 0 runs them in one process.
 JOBS = auto
-# More options for `make run`, for example RUN_ARGS="--symbols RELIANCE,TCS".
-RUN_ARGS =
+# Options of `make run`: the whole path through the vendor's SDK, with a simulator at its other end.
+# For example RUN_ARGS="--source files --data FOLDER --symbols RELIANCE,TCS".
+RUN_ARGS = --source breeze-simulator
 # Image to build: cpu, or gpu (LightGBM with CUDA).
 TARGET = cpu
 

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensequant.errors import ConfigError
 
 __all__ = [
     "SERVER_SETTINGS_FILE",
+    "UNIVERSES_FOLDER",
     "Environment",
     "apply_variables",
     "child_environment",
@@ -31,8 +32,13 @@ __all__ = [
     "server_settings",
 ]
 
-SERVER_SETTINGS_FILE = Path(__file__).parent.parent / "deployments" / "server.env"
+_DEPLOYMENTS = Path(__file__).parent.parent / "deployments"
+
+SERVER_SETTINGS_FILE = _DEPLOYMENTS / "server.env"
 """Settings of the Prefect server that an operator may override by the environment."""
+
+UNIVERSES_FOLDER = _DEPLOYMENTS / "universes"
+"""Dated lists of symbols by name."""
 
 _VARIABLES = {
     "home": "SENSEQUANT_HOME",
@@ -79,6 +85,22 @@ class Environment(BaseSettings):
         pattern=r"^https?://[^/\s]+/api",
         validation_alias="PREFECT_API_URL",
         description="Address of an existing Prefect server; one is started on loopback without.",
+    )
+
+    breeze_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="BREEZE_API_KEY",
+        description="App key of the Breeze API; a Prefect block may hold it instead.",
+    )
+    breeze_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="BREEZE_API_SECRET",
+        description="Secret key of the Breeze API.",
+    )
+    breeze_session_token: SecretStr | None = Field(
+        default=None,
+        validation_alias="BREEZE_SESSION_TOKEN",
+        description="API session of today; it ends at midnight in India.",
     )
 
     @model_validator(mode="after")

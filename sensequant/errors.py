@@ -6,20 +6,29 @@ that is not met, a poor Sharpe ratio or a symbol that was not yet listed are ans
 - `ConfigError`: the request is wrong; change it and ask again (stop).
 - `DataError`: this input cannot be used; record why and go on without it (skip).
 - `LeakageError`: the future reached the past; always fatal (stop).
-- `SourceError`: a source of bars did not deliver; `RetryableError` says that asking again can help.
+- `SourceError`: a source of bars did not deliver; `RetryableError` says that asking again can help,
+  `StopSourceError` that nobody may ask it any more until a person or the next day has changed it.
 - `RecordError`, `RegistryError`: what is stored is not what was promised (stop).
 """
 
 from typing import Any
 
 __all__ = [
+    "AddressDeniedError",
+    "AuthExpiredError",
+    "AuthInvalidError",
+    "BadRequestError",
     "ConfigError",
     "DataError",
+    "DayLimitError",
     "DegenerateLabelsError",
     "DigestMismatchError",
     "InsufficientHistoryError",
     "InvalidBarsError",
     "LeakageError",
+    "MalformedReplyError",
+    "MasterUnavailableError",
+    "MinuteLimitError",
     "MissingBarsError",
     "RecordError",
     "RegistryError",
@@ -27,7 +36,11 @@ __all__ = [
     "SchemaVersionError",
     "SenseQuantError",
     "SourceError",
+    "StopSourceError",
     "StorageError",
+    "TransientSourceError",
+    "TruncatedReplyError",
+    "UnknownSymbolError",
 ]
 
 
@@ -100,6 +113,12 @@ class MissingBarsError(DataError):
     reason = "no_data"
 
 
+class UnknownSymbolError(DataError):
+    """The source does not know the symbol."""
+
+    reason = "unknown_symbol"
+
+
 class InvalidBarsError(DataError):
     """Bars that contradict themselves or their schema."""
 
@@ -128,6 +147,55 @@ class SourceError(SenseQuantError):
 
 class RetryableError(SourceError):
     """A source failed in a way that may pass; asking again can help."""
+
+
+class TransientSourceError(RetryableError):
+    """Network, timeout or an outage of the vendor."""
+
+
+class MalformedReplyError(RetryableError):
+    """A reply that is no answer: HTML, cut off JSON, a shape that nobody described.
+
+    `raw` is the beginning of its body, so that it can be kept and looked at.
+    """
+
+    raw: str = ""
+
+
+class MinuteLimitError(RetryableError):
+    """The vendor counts too many calls in this minute; all wait for the next one."""
+
+
+class MasterUnavailableError(RetryableError):
+    """The vendor's list of securities cannot be had, or is damaged."""
+
+
+class TruncatedReplyError(SourceError):
+    """A reply was cut at the vendor's limit of rows and could not be completed by paging."""
+
+
+class BadRequestError(SourceError):
+    """The vendor or its SDK refuses the request itself."""
+
+
+class StopSourceError(SourceError):
+    """No further call can succeed; what is left stays left to do."""
+
+
+class DayLimitError(StopSourceError):
+    """The calls of this day are used up."""
+
+
+class AuthExpiredError(StopSourceError):
+    """The session has ended; a person must log in again."""
+
+
+class AuthInvalidError(StopSourceError):
+    """Key, secret or session are wrong, or the clock of this machine is."""
+
+
+class AddressDeniedError(StopSourceError):
+    """The vendor refuses this machine's address."""
 
 
 class StorageError(SenseQuantError):

@@ -52,6 +52,7 @@ class SkipReason(StrEnum):
     PRE_LISTING = "pre_listing"
     NO_DATA = "no_data"
     INVALID_BARS = "invalid_bars"
+    UNKNOWN_SYMBOL = "unknown_symbol"
     INSUFFICIENT_HISTORY = "insufficient_history"
     INSUFFICIENT_FUTURE = "insufficient_future"
     INSUFFICIENT_SAMPLES = "insufficient_samples"

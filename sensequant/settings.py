@@ -7,10 +7,9 @@ Both models are parameters of flows, so that Prefect renders them as a form.
 """
 
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from sensequant.errors import ConfigError
 from sensequant.evaluation.backtest import BacktestConfig
@@ -19,8 +18,8 @@ from sensequant.evaluation.significance import SignificanceConfig
 from sensequant.evaluation.validation import ValidationConfig
 from sensequant.features.registry import FeatureConfig
 from sensequant.labels import LabelConfig
+from sensequant.market.selection import SymbolSelection
 from sensequant.market.sources.build import SourceConfig
-from sensequant.market.symbols import read_symbols_file, validate_symbol
 from sensequant.records import Config
 from sensequant.release.limits import GateConfig
 from sensequant.runs import Stage
@@ -31,23 +30,10 @@ from sensequant.windows import WindowConfig
 
 __all__ = ["RunOptions", "RunRequest", "TrainingConfig"]
 
-Symbol = Annotated[str, AfterValidator(validate_symbol)]
 
-
-class RunRequest(Config):
+class RunRequest(SymbolSelection):
     """Which symbols, from when to when, from which source."""
 
-    symbols: tuple[Symbol, ...] | None = Field(
-        default=None, min_length=1, description="NSE tickers, for example RELIANCE and TCS."
-    )
-    universe: str | None = Field(
-        default=None,
-        description="Name of a dated list of symbols, for example nifty100; instead of symbols.",
-    )
-    symbols_file: Path | None = Field(
-        default=None,
-        description="File with one ticker per line and # comments; instead of symbols.",
-    )
     start: date = Field(
         default=date(2022, 1, 1), description="First session that a window may hold."
     )
@@ -57,23 +43,6 @@ class RunRequest(Config):
     source: SourceConfig = Field(
         default_factory=SourceConfig, description="Where the bars come from."
     )
-
-    @model_validator(mode="after")
-    def _one_way_to_name_symbols(self) -> Self:
-        named = [
-            name
-            for name in ("symbols", "universe", "symbols_file")
-            if getattr(self, name) is not None
-        ]
-        if len(named) > 1:
-            raise ConfigError(
-                "symbols are named in more than one way",
-                where=" and ".join(named),
-                expected="one of symbols, universe, symbols_file",
-                found=f"{len(named)} of them",
-                remedy="keep one; with none of them, every symbol of the source is taken",
-            )
-        return self
 
     @model_validator(mode="after")
     def _start_precedes_end(self) -> Self:
@@ -86,33 +55,6 @@ class RunRequest(Config):
                 remedy="swap or correct the two dates",
             )
         return self
-
-    @property
-    def named_symbols(self) -> tuple[str, ...] | None:
-        """The symbols of the list or the file; None where a universe or the source tells."""
-        if self.symbols_file is not None:
-            return read_symbols_file(self.symbols_file)
-        return self.symbols
-
-    def resolved(self) -> Self:
-        """Return the same request with the symbols of the file in the place of the file.
-
-        A stored request must mean the same once the file is changed or gone.
-        """
-        if self.symbols_file is None:
-            return self
-        return self.model_copy(update={"symbols": self.named_symbols, "symbols_file": None})
-
-    @property
-    def title(self) -> str:
-        """What a person calls this selection of symbols."""
-        if self.universe is not None:
-            return self.universe
-        symbols = self.named_symbols
-        if symbols is None:
-            return "all symbols"
-        few = 3
-        return ", ".join(symbols) if len(symbols) <= few else f"{len(symbols)} symbols"
 
 
 class RunOptions(Config):

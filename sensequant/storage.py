@@ -7,6 +7,7 @@ them (`market.store`, `runs`).
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -93,14 +94,13 @@ def read_json(path: Path) -> Any:
 
 def write_table(path: Path, frame: pl.DataFrame, *, schema_version: int = 1) -> None:
     """Write a frame as Parquet (zstd) with its schema version; equal frames give equal bytes."""
-    with tempfile.SpooledTemporaryFile(max_size=1 << 30) as buffer:
-        frame.write_parquet(
-            buffer,
-            compression="zstd",
-            metadata={_SCHEMA_VERSION_KEY: str(schema_version)},
-        )
-        buffer.seek(0)
-        write_atomically(path, buffer.read())
+    buffer = io.BytesIO()
+    frame.write_parquet(
+        buffer,
+        compression="zstd",
+        metadata={_SCHEMA_VERSION_KEY: str(schema_version)},
+    )
+    write_atomically(path, buffer.getvalue())
 
 
 def read_table(path: Path, *, schema_version: int = 1) -> pl.DataFrame:

@@ -9,11 +9,23 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from sensequant.coverage.files import CoverageFiles
+from sensequant.ingestion.backfill import BackfillReport
+from sensequant.ingestion.chunks import ChunkResult
+from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
 from sensequant.runs import RunFolder, StageRecord, UnitRecord
 from sensequant.stages.context import RunRecord
 
-__all__ = ["show_markdown", "show_run", "show_stage", "show_units"]
+__all__ = [
+    "show_backfill",
+    "show_coverage",
+    "show_discovery",
+    "show_markdown",
+    "show_run",
+    "show_stage",
+    "show_units",
+]
 
 
 def show_stage(record: StageRecord) -> None:
@@ -28,10 +40,7 @@ def show_stage(record: StageRecord) -> None:
     }
     create_table_artifact(
         key=_key(record.stage),
-        table=[
-            {"figure": name, "value": "none" if value is None else str(value)}
-            for name, value in values.items()
-        ],
+        table=_figures(values),
         description=f"{record.stage} of {record.run_id}",
     )
 
@@ -81,9 +90,87 @@ def show_run(record: RunRecord, folder: RunFolder) -> None:
         show_markdown("briefing", page, description=f"briefing of {record.run_id}")
 
 
+def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkResult]) -> None:
+    """Show what a backfill did, what its calls cost, and what is left to do and why."""
+    create_table_artifact(
+        key="backfill",
+        table=_figures(
+            {
+                "outcome": report.outcome,
+                "chunks planned": report.n_planned,
+                **{f"chunks {name}": n for name, n in report.n_by_outcome.items()},
+                "chunks left to do": report.n_left,
+                "bars": report.n_bars,
+                "bars added": report.n_added,
+                "bars changed": report.n_changed,
+                "rows quarantined": report.n_quarantined,
+                "sessions missing at the source": report.n_missing_sessions,
+                "sessions pending": report.n_pending_sessions,
+                "share of sessions that needed no call": report.hit_rate_frac,
+                "calls used": report.n_calls,
+                "calls used today, by all": report.n_calls_today,
+                "calls left today": report.n_calls_left_today,
+                **{f"finding {name}": n for name, n in report.n_by_finding.items()},
+                "seconds": round(report.seconds, 2),
+            }
+        ),
+        description=backfill_id,
+    )
+    rows = [
+        {
+            "chunk": f"{result.symbol} {result.interval} {result.start}..{result.end}",
+            "outcome": result.outcome.value,
+            "reason": result.reason or "",
+            "message": result.error_message or "",
+        }
+        for result in results
+        if result.reason is not None
+    ]
+    if rows:
+        create_table_artifact(
+            key="backfill-left-out",
+            table=rows,
+            description=f"what {backfill_id} has no bars for, and why",
+        )
+
+
+def show_coverage(files: CoverageFiles) -> None:
+    """Show how complete the stored bars are, by symbol and interval, and where the page is."""
+    summary = files.summary
+    create_table_artifact(
+        key="coverage",
+        table=[
+            {name: _shown(value) for name, value in symbol.model_dump(mode="json").items()}
+            for symbol in summary.symbols
+        ],
+        description=f"{summary.title}, {summary.start} to {summary.end}; page: {files.page}",
+    )
+
+
+def show_discovery(found: Discovery) -> None:
+    """Show which symbols have no code and which are odd, with the evidence."""
+    create_table_artifact(
+        key="symbols",
+        table=[
+            {name: _shown(value) for name, value in row.items()}
+            for row in found.table().sort("is_mapped", "symbol").iter_rows(named=True)
+        ],
+        description=f"{found.n_mapped} of {found.n_symbols} symbols have a code; list of "
+        f"{found.master_as_of}, sha256 {found.master_sha256[:12]}",
+    )
+
+
 def show_markdown(key: str, text: str, *, description: str) -> None:
     """Show a page of Markdown under a key."""
     create_markdown_artifact(key=_key(key), markdown=text, description=description)
+
+
+def _figures(values: dict[str, Any]) -> list[dict[str, str]]:
+    return [{"figure": name, "value": _shown(value)} for name, value in values.items()]
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _key(name: str) -> str:

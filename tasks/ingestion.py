@@ -5,18 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.runtime import task_run
 
+from blocks.environment import UNIVERSES_FOLDER
+from sensequant.ingestion.context import IngestContext
 from sensequant.market.sources.base import Chunk
 from sensequant.records import Outcome
 from sensequant.runs import Stage, UnitRecord
 from sensequant.stages import ingestion
 from sensequant.stages.context import Findings, Run, load_run
-from tasks.telling import utc_now
+from tasks.sources import intake_of
 from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
 
-__all__ = ["fetch_chunk", "freeze_bars", "plan_chunks", "settle_data", "symbols_fetched"]
-
-_UNIVERSES = Path(__file__).parent.parent / "deployments" / "universes"
+__all__ = [
+    "UNIVERSES_FOLDER",
+    "fetch_chunk",
+    "freeze_bars",
+    "plan_chunks",
+    "settle_data",
+    "symbols_fetched",
+]
 
 
 def _reads_of_chunk(run: Run, _given: Mapping[str, Any]) -> Iterator[str]:
@@ -29,17 +37,28 @@ def _reads_of_bars(_run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
     yield from ()
 
 
+def _intake(run: Run) -> IngestContext | None:
+    # With skip_fetch nothing is asked of the source, so that not even a login is needed.
+    return None if run.record.options.skip_fetch else intake_of(run.request.source)
+
+
+def _name_chunk() -> str:
+    return ingestion.chunk_name(task_run.parameters["chunk"])
+
+
 @task(task_run_name="plan chunks")
 def plan_chunks(run_id: str) -> list[Chunk]:
     """Resolve the requested symbols, cut what must be fetched into chunks, store the actions."""
     run = load_run(run_folder(run_id))
-    chunks = ingestion.plan_chunks(run, universes=_UNIVERSES)
-    ingestion.store_actions(run)
+    intake = _intake(run)
+    chunks = ingestion.plan_chunks(run, intake, universes=UNIVERSES_FOLDER)
+    if intake is not None:
+        ingestion.store_actions(intake)
     return chunks
 
 
 @task(
-    task_run_name="chunk {chunk.symbol}",
+    task_run_name=_name_chunk,
     persist_result=True,
     result_serializer="json",
     cache_key_fn=unit_key(_reads_of_chunk),
@@ -51,12 +70,13 @@ def plan_chunks(run_id: str) -> list[Chunk]:
 def fetch_chunk(run_id: str, chunk: Chunk) -> UnitRef:
     """Fetch one chunk of bars into the store."""
     folder = run_folder(run_id)
+    run = load_run(folder)
     return do_unit(
         folder,
         Stage.DATA_INGESTION,
-        lambda: ingestion.fetch_chunk(load_run(folder), chunk, fetched_at=utc_now()),
+        lambda: ingestion.fetch_chunk(run, chunk, _intake(run)),
         kind="chunk",
-        name=f"chunk {chunk.symbol}",
+        name=ingestion.chunk_name(chunk),
         symbol=chunk.symbol,
     )
 

@@ -43,7 +43,7 @@ def open_run(
             host=platform.node(),
             code_version=code_version(),
             versions=opening.library_versions(),
-            is_simulated=request.source.kind == "simulated",
+            is_simulated=request.source.is_simulated,
             prefect_flow_run_id=flow_run_id,
         ),
     )

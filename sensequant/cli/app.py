@@ -12,19 +12,19 @@ is not loaded before its variables are set.
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from blocks.environment import Environment, read_environment
 from sensequant import __version__
 from sensequant.cli.arguments import RunArguments
+from sensequant.cli.data_commands import register_data_commands
 from sensequant.cli.output import console_for, print_error, print_facts, print_table
+from sensequant.cli.place import Place
 from sensequant.errors import ConfigError, SenseQuantError
 
-__all__ = ["Place", "app", "main"]
+__all__ = ["app", "main"]
 
 EXIT_FAILED = 1
 EXIT_ASKED_WRONGLY = 2
@@ -40,30 +40,7 @@ app = App(
 )
 calendar_app = App(name="calendar", help="The calendar of NSE.")
 app.command(calendar_app)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where data and server are.
-
-    Parameters
-    ----------
-    home
-        Root of all data; SENSEQUANT_HOME or ./data when left out.
-    port
-        Port of the Prefect server on loopback; SENSEQUANT_PORT or 4200 when left out.
-    debug
-        Show the traceback of an error.
-    """
-
-    home: Path | None = None
-    port: int | None = None
-    debug: Annotated[bool, Parameter(negative="")] = False
-
-    def environment(self, *, workers: int | None = None) -> Environment:
-        """Return the environment with these options in place of its variables."""
-        return read_environment(home=self.home, port=self.port, workers=workers)
+register_data_commands(app)
 
 
 @app.command(group="Runs")

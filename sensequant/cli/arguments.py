@@ -31,9 +31,9 @@ class RunArguments:
     end
         Last session that a window may hold.
     source
-        Where bars come from: simulated, or files (with --data).
+        Where bars come from: simulated, files (with --data), breeze-simulator or breeze.
     data
-        Folder of the files.
+        Folder of the files; with breeze-simulator, the real bars that it serves.
     index_data
         Folder of the index files; looked for beside the data when left out.
     workers

@@ -25,6 +25,7 @@ __all__ = [
     "Question",
     "ask",
     "build_config",
+    "build_model",
     "build_options",
     "build_request",
 ]
@@ -95,7 +96,7 @@ def build_request(arguments: RunArguments) -> RunRequest:
         "end": arguments.end,
         "source": _source_fields(arguments),
     }
-    return _build(RunRequest, _given(fields), where="request")
+    return build_model(RunRequest, _given(fields), where="request")
 
 
 def build_config(arguments: RunArguments) -> TrainingConfig:
@@ -111,7 +112,7 @@ def build_config(arguments: RunArguments) -> TrainingConfig:
         _set(values, text)
     if arguments.seed is not None:
         values["seed"] = arguments.seed
-    return _build(TrainingConfig, values, where="configuration")
+    return build_model(TrainingConfig, values, where="configuration")
 
 
 def build_options(arguments: RunArguments) -> RunOptions:
@@ -128,7 +129,7 @@ def build_options(arguments: RunArguments) -> RunOptions:
         "skip_fetch": arguments.skip_fetch,
         "stages": None if stages is None else [name.strip() for name in stages.split(",")],
     }
-    return _build(RunOptions, _given(fields), where="options")
+    return build_model(RunOptions, _given(fields), where="options")
 
 
 def _source_fields(arguments: RunArguments) -> dict[str, Any]:
@@ -216,7 +217,14 @@ def _parse_value(value: str, text: str) -> Any:
         ) from error
 
 
-def _build(model: type[Model], values: dict[str, Any], *, where: str) -> Model:
+def build_model(model: type[Model], values: dict[str, Any], *, where: str) -> Model:
+    """Return a model of settings, with faults told in our words.
+
+    Raises
+    ------
+    ConfigError
+        A value is wrong.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

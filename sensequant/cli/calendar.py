@@ -15,6 +15,7 @@ from sensequant.errors import MissingBarsError
 from sensequant.market.bars import DAILY
 from sensequant.market.quality import QuarantineReason
 from sensequant.market.sessions import CalendarCheck, nse_calendar
+from sensequant.market.sources.base import Chunk
 from sensequant.market.sources.files.source import FilesSource
 from sensequant.market.store import BarStore
 
@@ -54,10 +55,12 @@ def observed_sessions(folder: Path) -> Iterator[date]:
     if stored:
         return
     source = FilesSource(folder)
-    for chunk in source.plan(source.symbols(), None, None):
+    for chunk in map(Chunk, (*source.symbols(), *source.indices())):
         try:
             fetched = source.fetch(chunk)
         except MissingBarsError:
+            continue
+        if fetched.bars.is_empty():
             # A symbol without a valid bar is a witness of no session.
             continue
         yield from fetched.bars["session"]

@@ -218,6 +218,17 @@ def pinned_versions(lock: str) -> dict[str, str]:
     return versions
 
 
+def _load_breeze() -> None:
+    from sensequant.market.sources.breeze.endpoints import VENDOR  # noqa: PLC0415
+    from sensequant.market.sources.breeze.sdk import load_sdk  # noqa: PLC0415
+
+    load_sdk(VENDOR)
+
+
+# The vendor's SDK downloads a file when it is imported, so only our loader may import it.
+_LOADED_OTHERWISE = {"breeze-connect": _load_breeze}
+
+
 def _fault_of(requirement: Requirement) -> str | None:
     if requirement.marker is not None and not requirement.marker.evaluate():
         return None
@@ -228,7 +239,10 @@ def _fault_of(requirement: Requirement) -> str | None:
         return f"{requirement.name} {found} instead of {requirement.specifier}"
     for module in _modules_of(distribution(requirement.name)):
         try:
-            importlib.import_module(module)
+            if requirement.name in _LOADED_OTHERWISE:
+                _LOADED_OTHERWISE[requirement.name]()
+            else:
+                importlib.import_module(module)
         except (ImportError, OSError) as error:
             return f"{requirement.name} cannot be imported: {error}"
     return None

@@ -1,4 +1,4 @@
-"""Bars: one row per (symbol, session), as the exchange published it, not adjusted.
+"""Bars: one row per symbol and session, or instant, as the exchange published it, not adjusted.
 
 Belongs here: the schema, the check that every frame from outside passes, and the digest of bars.
 Does not belong here: reading rows out of files (`sources`), what happens to a row that is wrong
@@ -6,33 +6,35 @@ Does not belong here: reading rows out of files (`sources`), what happens to a r
 
 Prices are rupees per share, `turnover_inr` is rupees, volumes are shares. Missing is null; NaN and
 infinity are refused. `symbol` is the name under which the bar is kept, `source_symbol` the name
-that stood in the delivered row.
+that stood in the delivered row. Intraday bars also carry `starts_at`, the instant at which the bar
+begins; `session` is its date in India.
 """
 
 import hashlib
-from typing import Literal
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
+from sensequant.market.intervals import DAILY, Interval, is_intraday
+from sensequant.market.sessions import IST
 
 __all__ = [
     "BAR_COLUMNS",
     "BAR_KEY",
     "BAR_SCHEMA",
     "DAILY",
+    "INTRADAY_SCHEMA",
     "OPTIONAL_NUMBERS",
     "PRICES",
     "Interval",
+    "bar_key",
+    "bar_schema",
     "bars_digest",
     "validate_bars",
 ]
-
-Interval = Literal["1day"]
-"""Length of a bar."""
-
-DAILY: Interval = "1day"
 
 PRICES = ("open", "high", "low", "close")
 """The four prices that every bar has."""
@@ -66,20 +68,55 @@ BAR_SCHEMA = pl.Schema(
         "is_simulated": pl.Boolean(),
     }
 )
+"""A bar that is a session."""
+
 BAR_COLUMNS = tuple(BAR_SCHEMA)
 BAR_KEY = ("symbol", "session")
+
+INTRADAY_SCHEMA = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "session": pl.Date(),
+        "starts_at": pl.Datetime("us", "UTC"),
+        **{name: kind for name, kind in BAR_SCHEMA.items() if name not in BAR_KEY},
+    }
+)
+"""A bar that is a part of a session."""
+
+_INTRADAY_KEY = ("symbol", "starts_at")
 
 _NULLABLE = (*OPTIONAL_NUMBERS, "series")
 
 
-def validate_bars(frame: pl.DataFrame) -> pl.DataFrame:
+class _Rule(NamedTuple):
+    column: str
+    is_fine: pl.Expr
+    expected: str
+
+
+_AHEAD_OF_UTC = f"{int(IST.utcoffset(None).total_seconds())}s"
+
+
+def bar_schema(interval: Interval) -> pl.Schema:
+    """Return the columns of bars of this length."""
+    return INTRADAY_SCHEMA if is_intraday(interval) else BAR_SCHEMA
+
+
+def bar_key(interval: Interval) -> tuple[str, ...]:
+    """Return the columns that tell one bar from another."""
+    return _INTRADAY_KEY if is_intraday(interval) else BAR_KEY
+
+
+def validate_bars(frame: pl.DataFrame, interval: Interval = DAILY) -> pl.DataFrame:
     """Return the frame if it is a valid frame of bars, else raise.
 
     Parameters
     ----------
     frame
-        Exactly the columns of `BAR_SCHEMA`, in that order, sorted by symbol and session, one row
-        each. An empty frame with that schema is valid.
+        Exactly the columns of `bar_schema`, in that order, sorted by `bar_key`, one row each. An
+        empty frame with that schema is valid.
+    interval
+        Length of the bars.
 
     Returns
     -------
@@ -91,30 +128,20 @@ def validate_bars(frame: pl.DataFrame) -> pl.DataFrame:
     InvalidBarsError
         Columns, order, values or sorting are wrong; the first offending row is named.
     """
-    _require_schema(frame)
-    _require_order(frame)
-    for column in BAR_COLUMNS:
-        if column not in _NULLABLE:
-            _require(frame, column, ~pl.col(column).is_null(), expected="a value")
-    for column in PRICES:
-        is_price = pl.col(column).is_finite() & (pl.col(column) > 0)
-        _require(frame, column, is_price, expected="a finite price above 0")
-    for column in ("previous_close", "average_price", "turnover_inr"):
-        is_fine = pl.col(column).is_finite() & (pl.col(column) >= 0)
-        _require(frame, column, is_fine, expected="a finite number of at least 0, or null")
-    for column in ("volume", "n_trades", "delivered_volume"):
-        _require(frame, column, pl.col(column) >= 0, expected="at least 0")
-    is_top = pl.col("high") >= pl.max_horizontal("open", "close", "low")
-    _require(frame, "high", is_top, expected="at least open, close and low")
-    is_bottom = pl.col("low") <= pl.min_horizontal("open", "close")
-    _require(frame, "low", is_bottom, expected="at most open and close")
+    _require_schema(frame, bar_schema(interval))
+    _require_order(frame, bar_key(interval))
+    rules = _rules(interval)
+    # One pass finds out that all is well; only a bad frame is worth a search.
+    if not frame.select(pl.all_horizontal(rule.is_fine for rule in rules).all()).item():
+        for rule in rules:
+            _require(frame, rule)
     return frame
 
 
-def bars_digest(frame: pl.DataFrame) -> str:
+def bars_digest(frame: pl.DataFrame, interval: Interval = DAILY) -> str:
     """Return the sha256 of the values of bars, whatever the order of rows.
 
-    Only the columns of `BAR_SCHEMA` count: when a bar was fetched and whether it is final do not.
+    Only the columns of `bar_schema` count: when a bar was fetched and whether it is final do not.
     The bytes are defined here (a mask of nulls, then little-endian numbers or the lengths and
     UTF-8 bytes of texts), so that the digest depends on no library's file format.
 
@@ -123,7 +150,8 @@ def bars_digest(frame: pl.DataFrame) -> str:
     str
         64 hexadecimal digits.
     """
-    ordered = frame.select(BAR_COLUMNS).sort(BAR_COLUMNS)
+    columns = tuple(bar_schema(interval))
+    ordered = frame.select(columns).sort(columns)
     total = hashlib.sha256(str(ordered.height).encode())
     for series in ordered.iter_columns():
         total.update(f"\0{series.name}:{series.dtype}\0".encode())
@@ -143,14 +171,14 @@ def _value_bytes(series: pl.Series) -> bytes:
     return series.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
 
 
-def _require_schema(frame: pl.DataFrame) -> None:
-    if frame.schema == BAR_SCHEMA and tuple(frame.columns) == BAR_COLUMNS:
+def _require_schema(frame: pl.DataFrame, schema: pl.Schema) -> None:
+    if frame.schema == schema and tuple(frame.columns) == tuple(schema):
         return
-    missing = [name for name in BAR_COLUMNS if name not in frame.columns]
-    extra = [name for name in frame.columns if name not in BAR_SCHEMA]
+    missing = [name for name in schema if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in schema]
     wrong = [
         f"{name} is {frame.schema[name]}, not {dtype}"
-        for name, dtype in BAR_SCHEMA.items()
+        for name, dtype in schema.items()
         if name in frame.columns and frame.schema[name] != dtype
     ]
     found = [f"missing {missing}"] if missing else []
@@ -158,39 +186,80 @@ def _require_schema(frame: pl.DataFrame) -> None:
     found += wrong or []
     raise InvalidBarsError(
         "frame has not the columns of bars",
-        expected=", ".join(f"{name} {dtype}" for name, dtype in BAR_SCHEMA.items()),
+        expected=", ".join(f"{name} {dtype}" for name, dtype in schema.items()),
         found="; ".join(found) or "the columns in another order",
-        remedy="build the frame with BAR_SCHEMA",
+        remedy="build the frame with bar_schema",
     )
 
 
-def _require_order(frame: pl.DataFrame) -> None:
-    keys = frame.select(BAR_KEY)
+def _require_order(frame: pl.DataFrame, key: tuple[str, ...]) -> None:
+    keys = frame.select(symbol=key[0], at=key[1])
     former = keys.select(pl.all().shift(1).name.prefix("former_"))
     is_before = (pl.col("former_symbol") < pl.col("symbol")) | (
-        (pl.col("former_symbol") == pl.col("symbol"))
-        & (pl.col("former_session") < pl.col("session"))
+        (pl.col("former_symbol") == pl.col("symbol")) & (pl.col("former_at") < pl.col("at"))
     )
     wrong = pl.concat([keys, former], how="horizontal").slice(1).filter(~is_before)
     if wrong.height:
         row = wrong.row(0, named=True)
         raise InvalidBarsError(
             "bars are not sorted or not unique",
-            where=f"{row['symbol']} {row['session']}",
-            expected="one row per symbol and session, ascending",
-            found=f"after {row['former_symbol']} {row['former_session']}",
-            remedy="sort by symbol and session and decide which duplicate holds",
+            where=f"{row['symbol']} {row['at']}",
+            expected=f"one row per symbol and {key[1]}, ascending",
+            found=f"after {row['former_symbol']} {row['former_at']}",
+            remedy=f"sort by symbol and {key[1]} and decide which duplicate holds",
         )
 
 
-def _require(frame: pl.DataFrame, column: str, is_fine: pl.Expr, *, expected: str) -> None:
-    wrong = frame.filter(~is_fine)
+@cache
+def _rules(interval: Interval) -> tuple[_Rule, ...]:
+    column = pl.col
+    present = [
+        _Rule(name, column(name).is_not_null(), "a value")
+        for name in bar_schema(interval)
+        if name not in _NULLABLE
+    ]
+    dated = _Rule(
+        "session",
+        column("starts_at").dt.offset_by(_AHEAD_OF_UTC).dt.date() == column("session"),
+        "the date in India of starts_at",
+    )
+    prices = [
+        _Rule(name, column(name).is_finite() & (column(name) > 0), "a finite price above 0")
+        for name in PRICES
+    ]
+    amounts = [
+        _Rule(
+            name,
+            column(name).is_finite() & (column(name) >= 0),
+            "a finite number of at least 0, or null",
+        )
+        for name in ("previous_close", "average_price", "turnover_inr")
+    ]
+    counts = [
+        _Rule(name, column(name) >= 0, "at least 0")
+        for name in ("volume", "n_trades", "delivered_volume")
+    ]
+    top = column("high") >= pl.max_horizontal("open", "close", "low")
+    bottom = column("low") <= pl.min_horizontal("open", "close")
+    return (
+        *present,
+        *([dated] if is_intraday(interval) else []),
+        *prices,
+        *amounts,
+        *counts,
+        _Rule("high", top, "at least open, close and low"),
+        _Rule("low", bottom, "at most open and close"),
+    )
+
+
+def _require(frame: pl.DataFrame, rule: _Rule) -> None:
+    wrong = frame.filter(~rule.is_fine)
     if wrong.height:
         row = wrong.row(0, named=True)
         raise InvalidBarsError(
-            f"bar has a wrong {column}",
-            where=f"{row['symbol']} {row['session']} {column}",
-            expected=expected,
-            found=str(row[column]),
+            f"bar has a wrong {rule.column}",
+            where=f"{row['symbol']} {row.get('starts_at', row['session'])} {rule.column}",
+            expected=rule.expected,
+            found=str(row[rule.column]),
             remedy="quarantine the row (market.quality) before it becomes a bar",
         )

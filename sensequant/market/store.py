@@ -1,80 +1,62 @@
-"""Bars and corporate actions at rest: one Parquet file per symbol and year.
+"""Bars, what is known against them, and corporate actions at rest.
 
-Belongs here: where bars lie, how they are merged with what is there, and their digests. Does not
-belong here: writing bytes (`sensequant.storage`), the schema (`bars`), adjustment (`adjustments`).
-
-```
-<root>/bars/interval=1day/symbol=RELIANCE/year=2024.parquet
-<root>/bars/revisions/interval=1day/symbol=RELIANCE.parquet   former values of bars that changed
-<root>/adjustments/actions.parquet
-```
+Belongs here: reading and writing, one writer at a time, each file as a whole or not at all. Does
+not belong here: which file lies where (`store_layout`), how a delivery is merged (`store_tables`),
+writing bytes (`sensequant.storage`), the schema of bars (`bars`), when they are final (`finality`).
 
 A bar that is delivered again with the same values keeps the time of its first fetch, so writing the
 same bars again changes no byte. A bar with other values replaces the old one, which moves to the
-revisions first; a writer that dies in between leaves the old bar in place. Simulated and real bars
-of one symbol never meet.
+revisions first; a writer that dies in between leaves the old bar in place. A bar that is not
+delivered again stays. Simulated and real bars of one symbol never meet.
+
+A final bar stays final however often it is delivered unchanged. Revisions and quarantine only grow;
+disputes are the findings of the latest comparison and are replaced as a whole.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+import itertools
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 
-from sensequant.errors import ConfigError, MissingBarsError, RecordError, StorageError
-from sensequant.market.adjustments import ACTION_SCHEMA, validate_actions
-from sensequant.market.bars import BAR_COLUMNS, BAR_SCHEMA, Interval, bars_digest, validate_bars
-from sensequant.market.symbols import validate_symbol
-from sensequant.records import Record
-from sensequant.storage import locked, read_table, write_table
+from sensequant.errors import (
+    ConfigError,
+    InvalidBarsError,
+    MissingBarsError,
+    RecordError,
+    StorageError,
+)
+from sensequant.market.actions import ACTION_SCHEMA, validate_actions
+from sensequant.market.bars import Interval, bars_digest, validate_bars
+from sensequant.market.crosscheck import DISPUTE_SCHEMA
+from sensequant.market.finality import Finality
+from sensequant.market.quality import QUARANTINE_SCHEMA
+from sensequant.market.store_layout import StoreLayout, part_of, part_span
+from sensequant.market.store_tables import (
+    QUARANTINED_SCHEMA,
+    SESSIONS_SCHEMA,
+    STORED_SCHEMA,
+    PartitionReport,
+    WriteReport,
+    merge_bars,
+    merge_quarantine,
+    merge_revisions,
+    read_with_schema,
+    revision_schema,
+    stored_schema,
+)
+from sensequant.storage import locked, write_table
 
 __all__ = [
+    "QUARANTINED_SCHEMA",
+    "SESSIONS_SCHEMA",
     "STORED_SCHEMA",
     "BarStore",
     "PartitionReport",
     "WriteReport",
+    "stored_schema",
 ]
-
-STORED_SCHEMA = pl.Schema(
-    {**BAR_SCHEMA, "fetched_at": pl.Datetime("us", "UTC"), "is_final": pl.Boolean()}
-)
-"""Bars as stored: when a value was fetched for the first time, and whether it may still change."""
-
-_REVISION_SCHEMA = pl.Schema({**STORED_SCHEMA, "replaced_at": pl.Datetime("us", "UTC")})
-_STORED_COLUMNS = tuple(STORED_SCHEMA)
-_VALUES = tuple(name for name in BAR_COLUMNS if name not in ("symbol", "session"))
-_COMPARED = (*_VALUES, "is_final")
-
-
-class PartitionReport(Record):
-    """What a write did to the file of one symbol and year, in rows."""
-
-    symbol: str
-    year: int
-    n_added: int
-    n_changed: int
-    n_unchanged: int
-
-
-class WriteReport(Record):
-    """What a write did, file by file."""
-
-    partitions: tuple[PartitionReport, ...]
-
-    @property
-    def n_added(self) -> int:
-        """Bars that were not there."""
-        return sum(part.n_added for part in self.partitions)
-
-    @property
-    def n_changed(self) -> int:
-        """Bars that were there with other values."""
-        return sum(part.n_changed for part in self.partitions)
-
-    @property
-    def n_unchanged(self) -> int:
-        """Bars that were there with the same values."""
-        return sum(part.n_unchanged for part in self.partitions)
 
 
 class BarStore:
@@ -87,7 +69,7 @@ class BarStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._layout = StoreLayout(root)
 
     def write(
         self,
@@ -95,20 +77,21 @@ class BarStore:
         *,
         interval: Interval,
         fetched_at: datetime,
-        is_final: bool = True,
+        finality: Finality | None = None,
     ) -> WriteReport:
         """Merge bars into the store; each file changes as a whole or not at all.
 
         Parameters
         ----------
         frame
-            Valid bars of any number of symbols (`market.bars.BAR_SCHEMA`).
+            Valid bars of any number of symbols (`market.bars.bar_schema`).
         interval
             Length of the bars.
         fetched_at
             Aware time at which they were fetched.
-        is_final
-            Whether the source will not change them any more.
+        finality
+            Which bars are final at that time; None: all, because a publisher's history or a
+            generated one is delivered, which does not change any more.
 
         Raises
         ------
@@ -118,25 +101,13 @@ class BarStore:
             `fetched_at` is naive.
         StorageError
             Simulated and real bars of a symbol would meet, or the disk refuses.
+        RecordError
+            A file of the store is damaged.
         """
-        if fetched_at.utcoffset() is None:
-            raise ConfigError(
-                "time of fetching has no time zone",
-                where="fetched_at",
-                expected="an aware datetime",
-                found=fetched_at.isoformat(),
-                remedy="pass it in UTC",
-            )
-        stamped = validate_bars(frame).with_columns(
-            pl.lit(fetched_at)
-            .dt.convert_time_zone("UTC")
-            .dt.cast_time_unit("us")
-            .alias("fetched_at"),
-            pl.lit(is_final).alias("is_final"),
-        )
+        stamped = validate_bars(frame, interval).with_columns(fetched_at=_instant(fetched_at))
         parts: list[PartitionReport] = []
-        for bars in stamped.partition_by("symbol", maintain_order=True):
-            parts += self._write_symbol(bars, interval)
+        for bars in _runs(stamped, stamped["symbol"]):
+            parts += self._write_symbol(bars, interval, finality)
         return WriteReport(partitions=tuple(parts))
 
     def read(
@@ -146,13 +117,25 @@ class BarStore:
         interval: Interval,
         start: date | None = None,
         end: date | None = None,
+        final_only: bool = False,
     ) -> pl.DataFrame:
-        """Return the bars of a symbol from `start` to `end`, both included.
+        """Return the bars of a symbol from session `start` to `end`, both included.
+
+        Parameters
+        ----------
+        symbol
+            The symbol.
+        interval
+            Length of the bars.
+        start, end
+            First and last session; None: all there are.
+        final_only
+            Whether to leave out bars that may still change and those of disputed sessions.
 
         Returns
         -------
         polars.DataFrame
-            `STORED_SCHEMA`, sorted by session; empty if the symbol has no bar in the range.
+            `stored_schema`, sorted; empty if the symbol has no such bar in the range.
 
         Raises
         ------
@@ -161,41 +144,161 @@ class BarStore:
         RecordError
             A file is damaged or has another schema.
         """
-        folder = self._symbol_folder(symbol, interval)
-        years = _years(folder)
-        if not years:
+        parts = self._layout.parts(symbol, interval)
+        if not parts:
             raise MissingBarsError(
                 "store has no bars of the symbol",
-                where=str(folder),
-                expected="at least one file year=YYYY.parquet",
+                where=str(self._layout.folder(symbol, interval)),
+                expected=f"at least one file {part_of(date.min, interval)}.parquet or later",
                 found="none",
                 remedy="ingest the symbol first",
             )
-        first = start.year if start else min(years)
-        last = end.year if end else max(years)
-        parts = [
-            _read_year(path, symbol=symbol, year=year)
-            for year, path in years.items()
-            if first <= year <= last
-        ]
-        bars = pl.concat([STORED_SCHEMA.to_frame(), *parts])
-        return bars.filter(pl.col("session").is_between(start or date.min, end or date.max))
+        chosen = _parts_within(parts, start, end, interval)
+        tables = [self._read_part(symbol, interval, part) for part in chosen]
+        bars = pl.concat([stored_schema(interval).to_frame(), *tables])
+        within = bars.filter(pl.col("session").is_between(start or date.min, end or date.max))
+        if not final_only:
+            return within
+        disputed = self.disputes(symbol, interval)["session"].unique()
+        return within.filter("is_final", ~pl.col("session").is_in(disputed.implode()))
+
+    def sessions_stored(
+        self,
+        symbol: str,
+        interval: Interval,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> pl.DataFrame:
+        """Return how many bars of each session are stored, reading as little as that needs.
+
+        Returns
+        -------
+        polars.DataFrame
+            `SESSIONS_SCHEMA`, by session; empty if there are none.
+
+        Raises
+        ------
+        RecordError
+            A file is damaged.
+        """
+        parts = self._layout.parts(symbol, interval)
+        paths = [parts[part] for part in _parts_within(parts, start, end, interval)]
+        if not paths:
+            return SESSIONS_SCHEMA.to_frame()
+        try:
+            columns = pl.read_parquet(
+                paths, columns=["session", "is_final"], hive_partitioning=False
+            )
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RecordError(
+                "stored bars cannot be counted",
+                where=str(self._layout.folder(symbol, interval)),
+                expected="Parquet files of this project",
+                found=str(error).splitlines()[0],
+                remedy="remove the damaged file and ingest the symbol again",
+            ) from error
+        counted = columns.group_by("session").agg(n_bars=pl.len(), n_final=pl.col("is_final").sum())
+        within = pl.col("session").is_between(start or date.min, end or date.max)
+        return counted.filter(within).sort("session").cast(SESSIONS_SCHEMA)
 
     def symbols(self, interval: Interval) -> tuple[str, ...]:
         """Return the symbols that have bars, sorted."""
-        folders = self._interval_folder(interval).glob("symbol=*")
-        return tuple(sorted(path.name.removeprefix("symbol=") for path in folders if _years(path)))
+        return self._layout.symbols(interval)
 
     def digest(self, symbol: str, interval: Interval) -> str:
         """Return the digest of all bars of a symbol (`market.bars.bars_digest`)."""
-        return bars_digest(self.read(symbol, interval=interval))
+        return bars_digest(self.read(symbol, interval=interval), interval)
 
     def revisions(self, symbol: str, interval: Interval) -> pl.DataFrame:
         """Return the former values of bars that changed, and when they were replaced."""
-        path = self._revisions_path(symbol, interval)
-        if not path.is_file():
-            return _REVISION_SCHEMA.to_frame()
-        return _with_schema(read_table(path), _REVISION_SCHEMA, path)
+        paths = self._layout.all_revisions(symbol, interval)
+        return read_with_schema(paths, revision_schema(interval))
+
+    def write_quarantine(
+        self,
+        symbol: str,
+        frame: pl.DataFrame,
+        *,
+        interval: Interval,
+        fetched_at: datetime,
+        source: str,
+    ) -> int:
+        """Keep rows that were delivered and refused; a row that is there is not added again.
+
+        Parameters
+        ----------
+        symbol
+            Symbol for which they were delivered.
+        frame
+            The rows (`market.quality.QUARANTINE_SCHEMA`).
+        interval
+            Length of the bars that were asked for.
+        fetched_at
+            Aware time of the delivery.
+        source
+            Name of the source.
+
+        Returns
+        -------
+        int
+            Number of rows added.
+
+        Raises
+        ------
+        InvalidBarsError
+            The frame has other columns, or rows of another symbol.
+        ConfigError
+            `fetched_at` is naive.
+        """
+        path = self._layout.quarantine(symbol, interval)
+        stamped = _own(frame, symbol, QUARANTINE_SCHEMA).with_columns(
+            source=pl.lit(source), fetched_at=_instant(fetched_at)
+        )
+        if stamped.is_empty():
+            return 0
+        with locked(path):
+            known = self.quarantine(symbol, interval)
+            merged = merge_quarantine(known, stamped)
+            if merged.height > known.height:
+                write_table(path, merged)
+        return merged.height - known.height
+
+    def quarantine(self, symbol: str, interval: Interval) -> pl.DataFrame:
+        """Return every refused row of a symbol (`QUARANTINED_SCHEMA`), undated ones first."""
+        path = self._layout.quarantine(symbol, interval)
+        return read_with_schema([path] if path.is_file() else [], QUARANTINED_SCHEMA)
+
+    def write_disputes(self, symbol: str, frame: pl.DataFrame, *, interval: Interval) -> None:
+        """Store what the latest comparison holds against a symbol's bars, in place of the former.
+
+        An empty table says that the bars were compared and nothing was found. The file is left
+        alone where nothing changes.
+
+        Parameters
+        ----------
+        symbol
+            The symbol.
+        frame
+            The disputes (`market.crosscheck.DISPUTE_SCHEMA`).
+        interval
+            Length of the bars in question.
+
+        Raises
+        ------
+        InvalidBarsError
+            The frame has other columns, or rows of another symbol.
+        """
+        path = self._layout.disputes(symbol, interval)
+        found = _own(frame, symbol, DISPUTE_SCHEMA).unique().sort(DISPUTE_SCHEMA.names())
+        with locked(path):
+            if not path.is_file() or not found.equals(self.disputes(symbol, interval)):
+                write_table(path, found)
+
+    def disputes(self, symbol: str, interval: Interval) -> pl.DataFrame:
+        """Return what the latest comparison holds against a symbol's bars (`DISPUTE_SCHEMA`)."""
+        path = self._layout.disputes(symbol, interval)
+        return read_with_schema([path] if path.is_file() else [], DISPUTE_SCHEMA)
 
     def write_actions(self, actions: pl.DataFrame) -> None:
         """Store corporate actions; those of a source replace the former ones of that source.
@@ -208,7 +311,7 @@ class BarStore:
         InvalidBarsError
             The actions are not valid.
         """
-        path = self._actions_path()
+        path = self._layout.actions()
         new = validate_actions(actions)
         with locked(path):
             old = self.actions()
@@ -219,135 +322,126 @@ class BarStore:
 
     def actions(self) -> pl.DataFrame:
         """Return the stored corporate actions, an empty frame if there are none."""
-        path = self._actions_path()
-        if not path.is_file():
-            return ACTION_SCHEMA.to_frame()
-        return _with_schema(read_table(path), ACTION_SCHEMA, path)
+        path = self._layout.actions()
+        return read_with_schema([path] if path.is_file() else [], ACTION_SCHEMA)
 
-    def _write_symbol(self, bars: pl.DataFrame, interval: Interval) -> list[PartitionReport]:
+    def _write_symbol(
+        self, bars: pl.DataFrame, interval: Interval, finality: Finality | None
+    ) -> list[PartitionReport]:
         symbol: str = bars["symbol"][0]
-        folder = self._symbol_folder(symbol, interval)
-        # The lock lies beside the folder, so one lock serves all years and the revisions.
+        folder = self._layout.folder(symbol, interval)
+        reports: list[PartitionReport] = []
+        # The lock lies beside the folder, so one lock serves all parts and the revisions.
         with locked(folder):
-            _require_one_kind(bars, folder)
-            dated = bars.with_columns(year=pl.col("session").dt.year())
-            return [
-                self._write_year(part.drop("year"), folder=folder, interval=interval)
-                for part in dated.partition_by("year", maintain_order=True)
-            ]
+            news = _partitioned(bars, interval)
+            olds = self._olds(symbol, interval, wanted=list(news))
+            _require_one_kind(bars, olds.values(), folder)
+            none = stored_schema(interval).to_frame()
+            for part, new in news.items():
+                old = olds.get(part, none)
+                merged = merge_bars(old, new, part=part, interval=interval, finality=finality)
+                if merged.table is not None:
+                    self._append_revisions(merged.replaced, part, interval, new["fetched_at"][0])
+                    write_table(self._layout.part(symbol, interval, part), merged.table)
+                reports.append(merged.report)
+        return reports
 
-    def _write_year(
-        self, new: pl.DataFrame, *, folder: Path, interval: Interval
-    ) -> PartitionReport:
-        symbol: str = new["symbol"][0]
-        year: int = new["session"][0].year
-        path = folder / f"year={year}.parquet"
-        if not path.is_file():
-            write_table(path, new)
-            return PartitionReport(
-                symbol=symbol, year=year, n_added=new.height, n_changed=0, n_unchanged=0
+    def _olds(
+        self, symbol: str, interval: Interval, *, wanted: Sequence[str]
+    ) -> dict[str, pl.DataFrame]:
+        stored = self._layout.parts(symbol, interval)
+        # Where none of them is stored, any other part tells whether its bars are simulated.
+        known = [part for part in wanted if part in stored] or list(stored)[:1]
+        return {part: self._read_part(symbol, interval, part) for part in known}
+
+    def _read_part(self, symbol: str, interval: Interval, part: str) -> pl.DataFrame:
+        path = self._layout.part(symbol, interval, part)
+        bars = read_with_schema([path], stored_schema(interval))
+        found = {
+            (bars["symbol"].min(), _part_at(bars["session"].min(), interval)),
+            (bars["symbol"].max(), _part_at(bars["session"].max(), interval)),
+        }
+        if found != {(symbol, part)}:
+            raise RecordError(
+                "file holds bars of another symbol or time",
+                where=str(path),
+                expected=f"{symbol} {part}",
+                found=f"{sorted(found, key=str)}, {bars.height} rows",
+                remedy="ingest the symbol again into an empty folder",
             )
-        old = _read_year(path, symbol=symbol, year=year)
-        changed, same = _compared(old, new)
-        n_added = new.height - changed.len() - same.len()
-        if n_added or changed.len():
-            is_replaced = pl.col("session").is_in(changed.implode())
-            replaced_at = new["fetched_at"][0]
-            self._append_revisions(old.filter(is_replaced), replaced_at, symbol, interval)
-            fresh = new.filter(~pl.col("session").is_in(same.implode()))
-            write_table(path, pl.concat([old.filter(~is_replaced), fresh]).sort("session"))
-        return PartitionReport(
-            symbol=symbol,
-            year=year,
-            n_added=n_added,
-            n_changed=changed.len(),
-            n_unchanged=same.len(),
-        )
+        return bars
 
     def _append_revisions(
-        self, replaced: pl.DataFrame, replaced_at: datetime, symbol: str, interval: Interval
+        self, replaced: pl.DataFrame, part: str, interval: Interval, replaced_at: datetime
     ) -> None:
         if replaced.is_empty():
             return
-        stamped = replaced.with_columns(pl.lit(replaced_at).alias("replaced_at"))
-        known = self.revisions(symbol, interval)
-        # A writer that died after this step and ran again must not record the same loss twice.
-        merged = pl.concat([known, stamped.cast(_REVISION_SCHEMA)]).unique(
-            subset=list(_STORED_COLUMNS), keep="first", maintain_order=True
+        path = self._layout.revisions(replaced["symbol"][0], interval, part)
+        schema = revision_schema(interval)
+        known = read_with_schema([path] if path.is_file() else [], schema)
+        stamped = replaced.with_columns(replaced_at=pl.lit(replaced_at)).cast(schema)
+        write_table(path, merge_revisions(known, stamped, interval))
+
+
+def _instant(fetched_at: datetime) -> pl.Expr:
+    if fetched_at.utcoffset() is None:
+        raise ConfigError(
+            "time of fetching has no time zone",
+            where="fetched_at",
+            expected="an aware datetime",
+            found=fetched_at.isoformat(),
+            remedy="pass it in UTC",
         )
-        path = self._revisions_path(symbol, interval)
-        write_table(path, merged.sort("session", "replaced_at", maintain_order=True))
-
-    def _interval_folder(self, interval: Interval) -> Path:
-        return self._root / "bars" / f"interval={interval}"
-
-    def _symbol_folder(self, symbol: str, interval: Interval) -> Path:
-        return self._interval_folder(interval) / f"symbol={validate_symbol(symbol)}"
-
-    def _revisions_path(self, symbol: str, interval: Interval) -> Path:
-        name = f"symbol={validate_symbol(symbol)}.parquet"
-        return self._root / "bars" / "revisions" / f"interval={interval}" / name
-
-    def _actions_path(self) -> Path:
-        return self._root / "adjustments" / "actions.parquet"
+    return pl.lit(fetched_at.astimezone(UTC)).dt.cast_time_unit("us")
 
 
-def _compared(old: pl.DataFrame, new: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    columns = ["session", *_COMPARED]
-    both = new.select(columns).join(old.select(columns), on="session", suffix="_old")
-    differs = pl.any_horizontal(
-        pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in _COMPARED
-    )
-    return both.filter(differs)["session"], both.filter(~differs)["session"]
+def _part_at(session: object, interval: Interval) -> str | None:
+    return part_of(session, interval) if isinstance(session, date) else None
 
 
-def _years(folder: Path) -> dict[int, Path]:
-    found = {
-        int(path.stem.removeprefix("year=")): path for path in folder.glob("year=[0-9]*.parquet")
-    }
-    return dict(sorted(found.items()))
+def _parts_within(
+    parts: Iterable[str], start: date | None, end: date | None, interval: Interval
+) -> list[str]:
+    first, last = part_of(start or date.min, interval), part_of(end or date.max, interval)
+    return [part for part in parts if first <= part <= last]
 
 
-def _read_year(path: Path, *, symbol: str, year: int) -> pl.DataFrame:
-    bars = _with_schema(read_table(path), STORED_SCHEMA, path)
-    is_own = (pl.col("symbol") == symbol) & (pl.col("session").dt.year() == year)
-    if bars.is_empty() or not bars.select(is_own.all()).item():
-        raise RecordError(
-            "file holds bars of another symbol or year",
-            where=str(path),
-            expected=f"{symbol} {year}",
-            found=f"{bars['symbol'].unique().sort().to_list()}, {bars.height} rows",
-            remedy="ingest the symbol again into an empty folder",
-        )
-    return bars
+def _partitioned(bars: pl.DataFrame, interval: Interval) -> dict[str, pl.DataFrame]:
+    spans = bars["session"].dt.truncate(part_span(interval))
+    return {part_of(run["session"][0], interval): run for run in _runs(bars, spans)}
 
 
-def _with_schema(frame: pl.DataFrame, schema: pl.Schema, path: Path) -> pl.DataFrame:
-    if frame.schema != schema:
-        raise RecordError(
-            "table has other columns than its kind",
-            where=str(path),
+def _runs(frame: pl.DataFrame, sorted_by: pl.Series) -> list[pl.DataFrame]:
+    # What is sorted lies in slices: nothing is copied.
+    lengths = sorted_by.rle().struct.field("len").to_list()
+    starts = itertools.accumulate(lengths, initial=0)
+    return [frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)]
+
+
+def _own(frame: pl.DataFrame, symbol: str, schema: pl.Schema) -> pl.DataFrame:
+    names = frame["symbol"].unique().to_list() if frame.schema == schema else None
+    if names is None or not set(names) <= {symbol}:
+        raise InvalidBarsError(
+            "table is not one of this kind and symbol",
+            where=symbol,
             expected=", ".join(f"{name} {dtype}" for name, dtype in schema.items()),
-            found=", ".join(f"{name} {dtype}" for name, dtype in frame.schema.items()),
-            remedy="ingest it again with this version of sensequant",
+            found=f"rows of {names}" if names else str(frame.schema),
+            remedy="build the table with the schema, for one symbol",
         )
     return frame
 
 
-def _require_one_kind(bars: pl.DataFrame, folder: Path) -> None:
-    kinds: Sequence[bool] = bars["is_simulated"].unique().to_list()
-    stored = set(_stored_kinds(folder))
-    if len(stored | set(kinds)) > 1:
+def _require_one_kind(bars: pl.DataFrame, olds: Iterable[pl.DataFrame], folder: Path) -> None:
+    # One file speaks for all: every write has passed this check.
+    tables = [bars, *itertools.islice(olds, 1)]
+    kinds = {
+        kind for each in tables for kind in (each["is_simulated"].any(), each["is_simulated"].all())
+    }
+    if len(kinds) > 1:
         raise StorageError(
             "simulated and real bars of one symbol would meet",
             where=str(folder),
             expected="only real or only simulated bars",
-            found=f"simulated {sorted(kinds)} on top of simulated {sorted(stored)}",
+            found="both, or one kind on top of the other",
             remedy="choose another SENSEQUANT_HOME for simulated bars",
         )
-
-
-def _stored_kinds(folder: Path) -> Iterator[bool]:
-    # One file speaks for all: every write has passed this check.
-    for path in list(_years(folder).values())[:1]:
-        yield from read_table(path)["is_simulated"].unique()

@@ -19,6 +19,8 @@ __all__ = [
     "MAX_SYMBOL_LENGTH",
     "NIFTY50",
     "NIFTY50_TRI",
+    "NIFTY_BANK",
+    "SYMBOL_PATTERN",
     "is_index",
     "parse_symbols",
     "read_symbols_file",
@@ -34,10 +36,16 @@ NIFTY50_TRI = "NIFTY50TRI"
 INDIA_VIX = "INDIAVIX"
 """India VIX, annualised volatility in percent as implied by NIFTY options."""
 
+NIFTY_BANK = "BANKNIFTY"
+"""NIFTY Bank, price index."""
+
 MAX_SYMBOL_LENGTH = 32
 
-_INDICES = frozenset({NIFTY50, NIFTY50_TRI, INDIA_VIX})
-_SYMBOL = re.compile(r"[A-Z0-9](?:[A-Z0-9&-]*[A-Z0-9])?")
+SYMBOL_PATTERN = "[A-Z0-9](?:[A-Z0-9&-]*[A-Z0-9])?"
+"""Regular expression of a whole symbol, without its limit of length."""
+
+_INDICES = frozenset({NIFTY50, NIFTY50_TRI, INDIA_VIX, NIFTY_BANK})
+_SYMBOL = re.compile(SYMBOL_PATTERN)
 
 
 def validate_symbol(text: str) -> str:

@@ -1,8 +1,9 @@
 """Universes: dated lists of symbols, read from YAML.
 
-Belongs here: the layout of a universe file and who was a member when. Does not belong here: the
-files themselves, which are data of a deployment (`deployments/universes/`), so that every function
-takes their folder or path as an argument.
+Belongs here: the layout of a universe file, who was a member when, and making such a file of lists
+that each state the members on one date. Does not belong here: the files themselves, which are data
+of a deployment (`deployments/universes/`), so that every function takes their folder or path as an
+argument.
 
 A file has the keys `name` (that of the file without its ending), `description`, `source` and
 `members`. A member is a symbol, or a mapping with `symbol` and optionally `since` and `until`: the
@@ -11,9 +12,9 @@ that left and came back stands twice.
 """
 
 import re
-from collections.abc import Hashable
-from datetime import date
-from itertools import pairwise
+from collections.abc import Collection, Hashable, Mapping
+from datetime import date, timedelta
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -21,10 +22,19 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from sensequant.errors import ConfigError
+from sensequant.market.renames import RenameTable
 from sensequant.market.symbols import validate_symbol
 from sensequant.records import Record
 
-__all__ = ["ALL", "Universe", "UniverseMember", "load_universe", "read_universe"]
+__all__ = [
+    "ALL",
+    "Universe",
+    "UniverseMember",
+    "load_universe",
+    "membership_from_lists",
+    "read_universe",
+    "universe_yaml",
+]
 
 ALL = "all"
 """Reserved name: every symbol that a source has. It is no file; who knows the source answers it."""
@@ -150,6 +160,97 @@ def read_universe(path: Path) -> Universe:
     if universe.name != path.stem:
         raise _refusal(path, found=f"the name {universe.name!r} in a file named {path.name}")
     return universe
+
+
+def membership_from_lists(
+    lists: Mapping[date, Collection[str]],
+    *,
+    name: str,
+    description: str,
+    source: str,
+    renames: RenameTable | None = None,
+) -> Universe:
+    """Make a dated universe of lists that each state the members on one date.
+
+    Parameters
+    ----------
+    lists
+        Date of each list to its symbols.
+    name, description, source
+        As in a universe file.
+    renames
+        Changes of symbols. Where given, every symbol is replaced by that which its company has
+        after all changes, under which its bars are kept; None leaves the symbols of the lists.
+
+    Raises
+    ------
+    ConfigError
+        There is no list, one is empty, names a symbol twice, or holds what is no symbol.
+
+    Notes
+    -----
+    Between two lists the earlier one holds: when a member changed is not known, only that it did
+    so by the date of the next list. Nobody is a member before the first list; after the last one
+    its members stay. So no date sees a list of a later date, but new names by `renames` may be of
+    a later date than the list.
+    """
+    names = RenameTable.empty() if renames is None else renames
+    stated = {day: _as_named(day, lists[day], names) for day in sorted(lists)}
+    days = list(stated)
+    try:
+        return Universe(
+            name=name,
+            description=description,
+            source=source,
+            members=tuple(
+                spell
+                for symbol in sorted(set[str]().union(*stated.values()))
+                for spell in _spells(symbol, [symbol in stated[day] for day in days], days)
+            ),
+        )
+    except ValidationError as error:
+        raise ConfigError(
+            "lists make no universe",
+            where=name,
+            expected="at least one date with symbols, and a name, description and source",
+            found=_faults(error),
+            remedy="correct the lists",
+        ) from error
+
+
+def universe_yaml(universe: Universe) -> str:
+    """Return the text of a universe file, which `read_universe` reads back."""
+    content = universe.model_dump(mode="python", exclude={"schema_version", "members"})
+    content["members"] = [
+        member.model_dump(exclude={"schema_version"}, exclude_none=True)
+        for member in universe.members
+    ]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _as_named(day: date, symbols: Collection[str], names: RenameTable) -> frozenset[str]:
+    stated = [names.current_name(validate_symbol(symbol), day) for symbol in symbols]
+    if not stated or len(set(stated)) < len(stated):
+        raise ConfigError(
+            "list of members is empty or names a company twice",
+            where=str(day),
+            expected="every member once",
+            found=", ".join(sorted({one for one in stated if stated.count(one) > 1})) or "none",
+            remedy="correct the list of that date",
+        )
+    return frozenset(stated)
+
+
+def _spells(symbol: str, is_member: list[bool], days: list[date]) -> list[UniverseMember]:
+    # A spell begins where the symbol is in a list and not in the one before.
+    edges = [
+        place for place, (before, now) in enumerate(pairwise([False, *is_member])) if before != now
+    ]
+    ends = [days[place] - timedelta(days=1) for place in edges[1::2]]
+    return [
+        UniverseMember(symbol=symbol, since=days[place], until=end)
+        for place, end in zip_longest(edges[::2], ends)
+    ]
 
 
 def _locate(path_or_name: str | Path, folder: Path) -> Path:

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, TypeAdapter
 
 from sensequant.errors import RecordError
-from sensequant.market.sources.build import SourceConfig
+from sensequant.ingestion.places import store_at
 from sensequant.market.store import BarStore
 from sensequant.records import Record, SkipReason, digest_of
 from sensequant.runs import RunFolder, Stage
@@ -18,7 +18,7 @@ from sensequant.storage import read_json, read_table
 from sensequant.stress.scenarios import Scenario, load_scenarios, select_scenarios
 from sensequant.windows import PlannedWindow, Window
 
-__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run", "store_of"]
+__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run"]
 
 
 class RunSettings(Record):
@@ -87,7 +87,7 @@ class Run:
     @property
     def store(self) -> BarStore:
         """The bars that this run reads and writes."""
-        return store_of(self.folder.home, self.request.source)
+        return store_at(self.folder.home, self.request.source)
 
     @property
     def benchmark(self) -> pl.DataFrame | None:
@@ -167,14 +167,3 @@ def _load(home: Path, run_id: str, _state: tuple[int, ...]) -> Run:
     folder = RunFolder(home, run_id)
     settings = RunSettings.model_validate(read_json(folder.config))
     return Run(folder, settings.request, settings.config)
-
-
-def store_of(home: Path, source: SourceConfig) -> BarStore:
-    """Return the store of a source's bars.
-
-    Every simulated market has a store of its own, so that invented bars never lie among real
-    ones, nor among those of another seed.
-    """
-    if source.kind == "simulated":
-        return BarStore(home / "simulated" / digest_of(source.simulated)[:12])
-    return BarStore(home)

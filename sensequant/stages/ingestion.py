@@ -6,22 +6,29 @@ bars are checked, stored and adjusted (`market`).
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
 from sensequant.errors import MissingBarsError
+from sensequant.ingestion.chunks import ingest_chunk
+from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.ledger_records import ChunkOutcome
+from sensequant.ingestion.planning import Asked, Known
+from sensequant.ingestion.planning import plan_chunks as plan_fetches
+from sensequant.ingestion.ranges import last_opened_session
 from sensequant.market.adjustments import adjust_bars
 from sensequant.market.bars import DAILY, bars_digest
+from sensequant.market.intervals import Interval
 from sensequant.market.quality import QUARANTINE_SCHEMA
+from sensequant.market.selection import selected_symbols
 from sensequant.market.sessions import nse_calendar
-from sensequant.market.sources.base import BarSource, Chunk
-from sensequant.market.sources.build import SourceConfig, build_source
+from sensequant.market.sources.base import Chunk, require_known
+from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI, is_index
-from sensequant.market.universes import ALL, load_universe
 from sensequant.records import Outcome, Record, digest_of
 from sensequant.runs import UnitRecord
 from sensequant.stages.context import Findings, Run, WindowPlan
@@ -31,6 +38,7 @@ from sensequant.windows import plan_windows
 __all__ = [
     "NOT_DONE_YET",
     "SymbolData",
+    "chunk_name",
     "fetch_chunk",
     "freeze_bars",
     "plan_chunks",
@@ -39,9 +47,8 @@ __all__ = [
 ]
 
 NOT_DONE_YET = [
-    "Bars come from files or the simulated market; the Breeze source is not there yet.",
-    "Daily bars only; 30, 5 and 1 minute bars are not ingested.",
-    "Demergers have no price ratio: labels that span one are left out instead.",
+    "Models learn from daily bars; intraday bars are ingested and kept, and not used yet.",
+    "The ratio of a demerger is taken from its open; labels that span one are left out.",
 ]
 
 
@@ -60,23 +67,17 @@ class SymbolData(Record):
     bars_digest: str
 
 
-def source_of(config: SourceConfig) -> BarSource:
-    """Return the source that a configuration names; built once, because it lists its files."""
-    folder = config.folder
-    listed_at = folder.stat().st_mtime_ns if folder is not None and folder.is_dir() else 0
-    return _source_of(config.model_dump_json(), listed_at)
-
-
-def plan_chunks(run: Run, *, universes: Path) -> list[Chunk]:
+def plan_chunks(run: Run, intake: IngestContext | None, *, universes: Path) -> list[Chunk]:
     """Return what must be fetched for the request, indices included.
-
-    With `skip_fetch` nothing is asked of the source: the stored indices stand for its own, and a
-    symbol of which no bar is stored is found out by `fetch_chunk`.
 
     Parameters
     ----------
     run
         The run.
+    intake
+        Source, store and ledger. None where nothing may be asked of the source (`skip_fetch`): then
+        the stored indices stand for its own, and a symbol of which no bar is stored is found out by
+        `fetch_chunk`.
     universes
         Folder of the dated lists of symbols.
 
@@ -85,80 +86,88 @@ def plan_chunks(run: Run, *, universes: Path) -> list[Chunk]:
     ConfigError
         A named symbol is not in the source, or the universe is unknown.
     """
-    symbols = requested_symbols(run, universes=universes)
-    if run.record.options.skip_fetch:
+    symbols = requested_symbols(run, intake, universes=universes)
+    if intake is None:
         indices = [symbol for symbol in run.store.symbols(DAILY) if is_index(symbol)]
         return [Chunk(symbol) for symbol in (*dict.fromkeys(symbols), *indices)]
-    source = source_of(run.request.source)
-    known = set(source.symbols())
-    if run.request.universe is None:
-        return source.plan(symbols, run.request.start, run.request.end)
-    # A member that the source does not have is a finding about the data, not a wrong request.
-    absent = [Chunk(symbol) for symbol in symbols if symbol not in known]
-    present = [symbol for symbol in symbols if symbol in known]
-    return [*source.plan(present, run.request.start, run.request.end), *absent]
+    source = intake.source
+    if run.request.named_symbols is not None:
+        place = str(run.request.source.folder or source.name)
+        for symbol in symbols:
+            require_known(symbol, source.symbols(), source=place)
+    wanted = tuple(dict.fromkeys((*symbols, *source.indices())))
+    if source.sessions_per_chunk(DAILY) is None:
+        return [Chunk(symbol) for symbol in wanted]
+    now = intake.clock()
+    first, last = first_date_of(run), last_opened_session(intake.calendar, now)
+    plan = plan_fetches(
+        source,
+        Asked(wanted, (DAILY,), first, last),
+        calendar=intake.calendar,
+        now=now,
+        known=Known(intake.covered, _nothing_final),
+    )
+    # What the ledger has covered needs no call; it is a chunk all the same, so that its bars count.
+    planned = {chunk.symbol for chunk in plan.chunks}
+    covered = [Chunk(symbol, DAILY, first, last) for symbol in wanted if symbol not in planned]
+    return [*plan.chunks, *covered]
 
 
-def requested_symbols(run: Run, *, universes: Path) -> tuple[str, ...]:
+def first_date_of(run: Run) -> date:
+    """Return the first date to ask a vendor for: that of its settings, or the run's if earlier."""
+    breeze = run.request.source.breeze or BreezeConfig()
+    return max(min(breeze.history_start, run.request.start), nse_calendar().first)
+
+
+def requested_symbols(
+    run: Run, intake: IngestContext | None, *, universes: Path
+) -> tuple[str, ...]:
     """Return the symbols that the request means, membership as of its start."""
-    request = run.request
-    if request.universe is not None and request.universe != ALL:
-        return load_universe(request.universe, folder=universes, as_of=request.start)
-    if request.named_symbols is not None:
-        return request.named_symbols
-    if run.record.options.skip_fetch:
+
+    def available() -> tuple[str, ...]:
+        if intake is not None:
+            return intake.source.symbols()
         return tuple(symbol for symbol in run.store.symbols(DAILY) if not is_index(symbol))
-    return source_of(request.source).symbols()
+
+    return selected_symbols(
+        run.request, universes=universes, as_of=run.request.start, available=available
+    )
 
 
-def fetch_chunk(run: Run, chunk: Chunk, *, fetched_at: datetime) -> UnitRecord:
-    """Fetch one chunk into the store; with `skip_fetch`, only make sure that bars are stored.
+def fetch_chunk(run: Run, chunk: Chunk, intake: IngestContext | None) -> UnitRecord:
+    """Fetch one chunk into the store; without an intake, only make sure that bars are stored.
 
     Raises
     ------
     DataError
         There is no usable bar.
+    SourceError
+        The source does not deliver.
     """
-    if run.record.options.skip_fetch:
+    if intake is None:
         stored = run.store.read(chunk.symbol, interval=DAILY)
-        return _chunk_record(chunk, counts={"n_bars": stored.height})
-    source = source_of(run.request.source)
-    if chunk.symbol not in source.symbols() and not is_index(chunk.symbol):
-        raise MissingBarsError(
-            "symbol is not in the source",
-            where=source.name,
-            expected=f"a member of universe {run.request.universe}",
-            found=chunk.symbol,
-            remedy="the run goes on without it",
-        )
-    fetched = source.fetch(chunk)
-    written = run.store.write(fetched.bars, interval=DAILY, fetched_at=fetched_at)
-    # What was refused when the run was ingested before may be right by now.
-    _quarantine_of(run, chunk.symbol).unlink(missing_ok=True)
-    if not fetched.quarantine.is_empty():
-        write_table(_quarantine_of(run, chunk.symbol), fetched.quarantine)
-    counts = {
-        "n_bars": fetched.bars.height,
-        "n_added": written.n_added,
-        "n_changed": written.n_changed,
-        "n_unchanged": written.n_unchanged,
-        "n_quarantined": fetched.report.n_rows_quarantined,
-        "n_duplicates_dropped": fetched.report.n_duplicates_dropped,
-    }
-    return _chunk_record(chunk, counts=counts)
+        return _chunk_record(chunk, outcome=Outcome.SUCCESS, counts={"n_bars": stored.height})
+    result = ingest_chunk(chunk, intake)
+    is_empty = result.outcome is ChunkOutcome.EMPTY
+    return _chunk_record(
+        chunk,
+        outcome=Outcome.SKIPPED if is_empty else Outcome.SUCCESS,
+        reason=result.reason if is_empty else None,
+        error_message=result.error_message,
+        counts={name: getattr(result, name) for name in _COUNTED},
+    )
 
 
-def store_actions(run: Run) -> None:
+def store_actions(intake: IngestContext) -> None:
     """Bring the source's corporate actions into the store."""
-    if not run.record.options.skip_fetch:
-        actions = source_of(run.request.source).actions()
-        if not actions.is_empty():
-            run.store.write_actions(actions)
+    actions = intake.source.actions()
+    if not actions.is_empty():
+        intake.store.write_actions(actions)
 
 
 def freeze_bars(run: Run, symbol: str) -> UnitRecord:
     """Adjust one symbol's stored bars and keep them in the run, whatever the store gets later."""
-    stored = run.store.read(symbol, interval=DAILY)
+    stored = _final_bars(run, symbol)
     calendar = nse_calendar()
     adjusted = adjust_bars(stored, run.store.actions(), calendar)
     first, last = stored["session"][0], stored["session"][-1]
@@ -217,7 +226,7 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
             remedy="choose a range inside the data, or another source",
         )
     write_table(run.folder.data, pl.DataFrame([fact.model_dump() for fact in stocks]))
-    _write_quarantine(run)
+    _write_quarantine(run, [fact.symbol for fact in facts])
     n_windows = _write_windows(run, stocks)
     benchmark = _write_benchmark(run, facts)
     n_expected, n_present = (sum(getattr(f, name) for f in stocks) for name in _COVERAGE)
@@ -240,28 +249,55 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
 _COVERAGE = ("n_expected", "n_present")
 
 
-@lru_cache(maxsize=4)
-def _source_of(config: str, _listed_at: int) -> BarSource:
-    return build_source(SourceConfig.model_validate_json(config))
+_COUNTED = (
+    "n_bars",
+    "n_added",
+    "n_changed",
+    "n_unchanged",
+    "n_quarantined",
+    "n_duplicates_dropped",
+    "n_missing_sessions",
+    "n_pending_sessions",
+)
 
 
-def _chunk_record(chunk: Chunk, *, counts: dict[str, int]) -> UnitRecord:
+def _nothing_final(_symbol: str, _interval: Interval) -> None:
+    # Asked for in incremental mode only; a run fills every hole.
+    return None
+
+
+def _final_bars(run: Run, symbol: str) -> pl.DataFrame:
+    stored = run.store.read(symbol, interval=DAILY, final_only=True)
+    if stored.is_empty():
+        raise MissingBarsError(
+            "store has no final bar of the symbol",
+            where=symbol,
+            expected="bars that the source will not change any more",
+            found="provisional or disputed bars only",
+            remedy="ingest again when they have settled, see docs/coverage.md",
+        )
+    return stored
+
+
+def _chunk_record(chunk: Chunk, *, outcome: Outcome, **fields: Any) -> UnitRecord:
     return UnitRecord(
         kind="chunk",
-        name=f"chunk {chunk.symbol}",
+        name=chunk_name(chunk),
         symbol=chunk.symbol,
-        outcome=Outcome.SUCCESS,
-        counts=counts,
+        outcome=outcome,
         seconds=0.0,
+        **fields,
     )
+
+
+def chunk_name(chunk: Chunk) -> str:
+    """Return what a person recognises a chunk by."""
+    span = "" if chunk.start is None else f" {chunk.start}..{chunk.end}"
+    return f"chunk {chunk.symbol}{span}"
 
 
 def _facts_of(run: Run, symbol: str) -> Path:
     return run.folder.bars(symbol).with_suffix(".json")
-
-
-def _quarantine_of(run: Run, symbol: str) -> Path:
-    return run.folder.quarantine.with_name("quarantine") / f"{symbol}.parquet"
 
 
 def _range_of(facts: list[SymbolData]) -> str:
@@ -271,10 +307,16 @@ def _range_of(facts: list[SymbolData]) -> str:
     return f"bars from {first} to {max(fact.last_session for fact in facts)}"
 
 
-def _write_quarantine(run: Run) -> None:
-    parts = sorted(run.folder.quarantine.with_name("quarantine").glob("*.parquet"))
-    frames = [read_table(part) for part in parts] or [QUARANTINE_SCHEMA.to_frame()]
-    write_table(run.folder.quarantine, pl.concat(frames))
+def _write_quarantine(run: Run, symbols: Sequence[str]) -> None:
+    # What was refused once and delivered well since is refused no longer.
+    frames = [
+        run.store.quarantine(symbol, DAILY)
+        .select(QUARANTINE_SCHEMA.names())
+        .join(run.store.read(symbol, interval=DAILY).select("session"), on="session", how="anti")
+        for symbol in symbols
+    ]
+    whole = pl.concat([QUARANTINE_SCHEMA.to_frame(), *frames])
+    write_table(run.folder.quarantine, whole.sort(QUARANTINE_SCHEMA.names()))
 
 
 def _write_windows(run: Run, facts: list[SymbolData]) -> int:

@@ -7,12 +7,19 @@ looks at goes through `flows.run_history`.
 The artifacts are those of the flow, byte for byte.
 """
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sensequant.errors import DataError
+from sensequant.errors import ConfigError, DataError
+from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.opening import Intakes, Outside
+from sensequant.market.sources.breeze.client import Timing
+from sensequant.market.sources.breeze.credentials import BreezeLogin
+from sensequant.market.sources.breeze.pacing import local_pacer
 from sensequant.records import Outcome
 from sensequant.runs import (
     RunFolder,
@@ -27,7 +34,7 @@ from sensequant.stages import crises, distillation, evidence, ingestion, release
 from sensequant.stages.context import Findings, Run, RunRecord, RunSettings, load_run
 from sensequant.stages.opening import open_run
 
-__all__ = ["run_inline"]
+__all__ = ["lone_process", "run_inline"]
 
 
 def run_inline(
@@ -50,19 +57,45 @@ def run_inline(
         A stage cannot do its work.
     """
     run = open_run(folder, settings, record)
-    for stage in run.stages:
-        _STAGES[stage](run, universes, at)
-        run = load_run(folder)
+    with contextlib.closing(Intakes(lone_process(folder.home, at))) as intakes:
+        for stage in run.stages:
+            if stage is Stage.DATA_INGESTION:
+                is_asked = not run.record.options.skip_fetch
+                _ingest(run, intakes.of(run.request.source) if is_asked else None, universes, at)
+            else:
+                _STAGES[stage](run, at)
+            run = load_run(folder)
     release.close(run, at=at)
     return run
 
 
-def _ingest(run: Run, universes: Path, at: datetime) -> None:
-    chunks = ingestion.plan_chunks(run, universes=universes)
-    ingestion.store_actions(run)
+def lone_process(home: Path, at: datetime) -> Outside:
+    """Return the outside world of a process that shares nothing and whose clock stands still."""
+
+    def no_login(_block: str | None) -> BreezeLogin:
+        raise ConfigError(
+            "no login to the Breeze API",
+            expected="a source that needs none",
+            found="source breeze, in this process alone",
+            remedy="run it through flows.run_history, which knows the credentials",
+        )
+
+    timing = Timing(clock=lambda: at, sleep=time.sleep, random=lambda: 0.5)
+    return Outside(
+        home,
+        timing,
+        no_login,
+        lambda _key, config: local_pacer(config, clock=lambda: datetime.now(UTC), sleep=time.sleep),
+    )
+
+
+def _ingest(run: Run, intake: IngestContext | None, universes: Path, at: datetime) -> None:
+    chunks = ingestion.plan_chunks(run, intake, universes=universes)
+    if intake is not None:
+        ingestion.store_actions(intake)
     fetched = [
         _attempt(
-            lambda chunk=chunk: ingestion.fetch_chunk(run, chunk, fetched_at=at),
+            lambda chunk=chunk: ingestion.fetch_chunk(run, chunk, intake),
             kind="chunk",
             symbol=chunk.symbol,
         )
@@ -70,13 +103,13 @@ def _ingest(run: Run, universes: Path, at: datetime) -> None:
     ]
     frozen = [
         _attempt(lambda s=s: ingestion.freeze_bars(run, s), kind="bars", symbol=s)
-        for s in _succeeded(fetched)
+        for s in sorted(set(_succeeded(fetched)))
     ]
     found = ingestion.settle(run, _succeeded(frozen))
     _finish(run, Stage.DATA_INGESTION, found, at, units=[*fetched, *frozen], kind="chunk")
 
 
-def _train(run: Run, _universes: Path, at: datetime) -> None:
+def _train(run: Run, at: datetime) -> None:
     units = [
         _attempt(lambda s=s: training.prepare_rows(run, s), kind="features", symbol=s)
         for s in run.symbols
@@ -86,38 +119,37 @@ def _train(run: Run, _universes: Path, at: datetime) -> None:
     _finish(run, Stage.TEACHER_TRAINING, found, at, units=units, kind="teacher")
 
 
-def _distil(run: Run, _universes: Path, at: datetime) -> None:
+def _distil(run: Run, at: datetime) -> None:
     units = _over_windows(run, distillation.train_student_of, "student")
     found = distillation.gather(run)
     _finish(run, Stage.STUDENT_TRAINING, found, at, units=units, kind="student")
 
 
-def _validate(run: Run, _universes: Path, at: datetime) -> None:
+def _validate(run: Run, at: datetime) -> None:
     _, found = evidence.validate_scores(run)
     _finish(run, Stage.MODEL_VALIDATION, found, at)
 
 
-def _assess(run: Run, _universes: Path, at: datetime) -> None:
+def _assess(run: Run, at: datetime) -> None:
     _finish(run, Stage.STATISTICAL_TESTS, evidence.assess_significance(run), at)
 
 
-def _stress(run: Run, _universes: Path, at: datetime) -> None:
+def _stress(run: Run, at: datetime) -> None:
     units = [crises.replay_scenario(run, scenario.name) for scenario in run.scenarios]
     _, found = crises.summarise(run)
     _finish(run, Stage.STRESS_TESTS, found, at, units=units, kind="stress")
 
 
-def _audit(run: Run, _universes: Path, at: datetime) -> None:
+def _audit(run: Run, at: datetime) -> None:
     _finish(run, Stage.RELEASE_AUDIT, release.audit(run, created_at=at), at)
 
 
-def _brief(run: Run, _universes: Path, at: datetime) -> None:
+def _brief(run: Run, at: datetime) -> None:
     _, found = release.brief(run, at=at)
     _finish(run, Stage.PROMOTION_BRIEFING, found, at)
 
 
-_STAGES: dict[Stage, Callable[[Run, Path, datetime], None]] = {
-    Stage.DATA_INGESTION: _ingest,
+_STAGES: dict[Stage, Callable[[Run, datetime], None]] = {
     Stage.TEACHER_TRAINING: _train,
     Stage.STUDENT_TRAINING: _distil,
     Stage.MODEL_VALIDATION: _validate,

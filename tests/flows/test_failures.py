@@ -1,5 +1,6 @@
 """Facts about units that fail: what is recorded, what still runs, and what stops a run."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +21,19 @@ from sensequant.errors import (
     SourceError,
     StorageError,
 )
+from sensequant.ingestion.context import IngestContext
 from sensequant.market.sources.base import BarSource, Chunk, Fetched
 from sensequant.market.sources.build import SourceConfig
 from sensequant.release.manifest import CandidateStatus
 from sensequant.runs import RunFolder, Stage, StageOutcome
 from sensequant.settings import RunOptions, RunRequest
-from sensequant.stages import ingestion
 from sensequant.stages.context import RunSettings
 from sensequant.stages.release import registry_of
 from sensequant.storage import read_json, read_table
 from sensequant.telemetry import read_events
+from tasks import ingestion
 from tasks.ingestion import fetch_chunk
+from tasks.sources import intake_of
 
 Ask = Callable[..., list[dict[str, Any]]]
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -202,12 +205,14 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FlakySource]:
     """Return a way to make the source of the tiny market fail for some symbols."""
 
     def make(request: RunRequest, **errors: list[Exception]) -> FlakySource:
-        source = FlakySource(ingestion.source_of(request.source), errors)
+        context = intake_of(request.source)
+        source = FlakySource(context.source, errors)
+        flaky_context = dataclasses.replace(context, source=cast("BarSource", source))
 
-        def flaky_source_of(_config: SourceConfig) -> FlakySource:
-            return source
+        def flaky_intake_of(_config: SourceConfig) -> IngestContext:
+            return flaky_context
 
-        monkeypatch.setattr(ingestion, "source_of", flaky_source_of)
+        monkeypatch.setattr(ingestion, "intake_of", flaky_intake_of)
         return source
 
     return make

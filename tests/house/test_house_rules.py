@@ -51,7 +51,23 @@ def test_nothing_is_pickled(module: str) -> None:
         ("prefect.artifacts", {"tasks/artifacts.py"}),
         (
             "sqlalchemy",
-            {"sensequant/release/registry.py", "sensequant/release/registry_tables.py"},
+            {
+                "sensequant/release/registry.py",
+                "sensequant/release/registry_tables.py",
+                "sensequant/ingestion/ledger.py",
+                "sensequant/ingestion/ledger_database.py",
+                "sensequant/ingestion/ledger_tables.py",
+            },
+        ),
+        ("breeze_connect", set[str]()),
+        ("pandas", set[str]()),
+        (
+            "requests",
+            {
+                "sensequant/market/sources/breeze/classify.py",
+                "sensequant/market/sources/breeze/transport.py",
+                "sensequant/market/sources/breeze/master_file.py",
+            },
         ),
     ],
 )

@@ -6,8 +6,10 @@ What a step merely repeats of its settings (digests of configurations, counts of
 out before comparing, so that only behaviour counts.
 """
 
+import ast
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -18,8 +20,10 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from sensequant.errors import ConfigError, DataError
+from sensequant.ingestion.opening import Intakes
 from sensequant.market.bars import bars_digest
 from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.base import Chunk
 from sensequant.market.sources.build import SourceConfig, build_source
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import Outcome, code_version, digest_of
@@ -27,9 +31,10 @@ from sensequant.runs import RunFolder, Stage, UnitRecord
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages import crises, distillation, evidence, ingestion, inline, release, training
 from sensequant.stages.context import Findings, Run, RunRecord, RunSettings
-from sensequant.stages.inline import run_inline
+from sensequant.stages.inline import lone_process, run_inline
 from sensequant.storage import read_json, sha256_of
 
+ROOT = Path(__file__).parents[2]
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 RUN_ID = "live_candidate_20240101_000000_0000000a"
 ECHOED = {
@@ -180,13 +185,15 @@ def data(run: Run) -> Any:
 
 def chunks(run: Run) -> Any:
     universes = run.folder.home / "universes"
-    return [chunk.symbol for chunk in ingestion.plan_chunks(run, universes=universes)]
+    with closing(Intakes(lone_process(run.folder.home, AT))) as intakes:
+        planned = ingestion.plan_chunks(run, intakes.of(run.request.source), universes=universes)
+    return [chunk.symbol for chunk in planned]
 
 
 def market(run: Run) -> Any:
     source = build_source(run.request.source)
-    planned = source.plan(source.symbols(), None, None)
-    bars = {chunk.symbol: bars_digest(source.fetch(chunk).bars) for chunk in planned}
+    symbols = (*source.symbols(), *source.indices())
+    bars = {symbol: bars_digest(source.fetch(Chunk(symbol)).bars) for symbol in symbols}
     return [bars, source.actions().rows()]
 
 
@@ -404,10 +411,41 @@ def observe(home: Path, tmp_path: Path) -> Callable[..., Any]:
             RunRequest.model_validate(changed(stored, request, copy)),
             TrainingConfig.model_validate(changed(SMALL, method, copy)),
         )
-        ingestion._source_of.cache_clear()
         return probe(run)
 
     return observe
+
+
+BREEZE = "tests/sensequant/market/sources/breeze"
+CLIENT, PACING, SOURCE = (f"{BREEZE}/test_{name}.py" for name in ("client", "pacing", "source"))
+SIZES = f"{BREEZE}/test_config.py::test_each_size_is_that_of_its_interval"
+TRIES = f"{CLIENT}::test_number_of_tries_and_waits_can_be_set"
+PACE = f"{PACING}::test_settings_reach_the_pacer"
+
+PROVEN: dict[str, str] = {
+    "source.credentials_block": "tests/blocks/test_credentials.py"
+    "::test_a_named_block_is_taken_whatever_the_environment_says",
+    "source.breeze.daily_chunk_sessions": SIZES,
+    "source.breeze.thirty_minute_chunk_sessions": SIZES,
+    "source.breeze.five_minute_chunk_sessions": SIZES,
+    "source.breeze.one_minute_chunk_sessions": SIZES,
+    "source.breeze.daily_version": f"{SOURCE}::test_daily_bars_may_come_from_v1",
+    "source.breeze.history_start": f"{SOURCE}::test_start_of_the_history_can_be_set",
+    "source.breeze.calls_per_minute": PACE,
+    "source.breeze.burst": PACE,
+    "source.breeze.calls_per_day": PACE,
+    "source.breeze.max_calls_in_flight": f"{CLIENT}::test_number_of_calls_under_way_can_be_set",
+    "source.breeze.timeouts.connect_seconds": f"{BREEZE}/test_transport.py::test_silence_ends",
+    "source.breeze.timeouts.read_seconds": f"{CLIENT}::test_silence_is_tried_again",
+    "source.breeze.retry.n_transient_tries": TRIES,
+    "source.breeze.retry.first_wait_seconds": TRIES,
+    "source.breeze.retry.longest_wait_seconds": TRIES,
+    "source.breeze.retry.n_minute_limits": f"{CLIENT}::test_minute_limit_without_end_is_left",
+    "source.breeze.has_ipv4_only": f"{CLIENT}::test_ipv4_can_be_asked_for",
+    "source.breeze.clock_tolerance_seconds": f"{CLIENT}::test_tolerance_of_the_clock_can_be_set",
+    "source.breeze.proof_stock_code": f"{CLIENT}::test_proof_asks_for_the_code_that_is_set",
+}
+"""Settings of the vendor's service, and the test on the wire that shows each of them acting."""
 
 
 @pytest.fixture(scope="module")
@@ -423,7 +461,16 @@ def known() -> dict[str, Any]:
 )
 def test_every_setting_has_a_row(model: type[BaseModel], table: dict[str, Case]) -> None:
     """A new setting needs a row that proves it, and an old row goes with its setting."""
-    assert sorted(leaves_of(model)) == sorted(table)
+    elsewhere = PROVEN if model is RunRequest else {}
+    assert sorted(leaves_of(model)) == sorted([*table, *elsewhere])
+
+
+@pytest.mark.parametrize("proof", sorted(set(PROVEN.values())))
+def test_a_proof_elsewhere_is_there(proof: str) -> None:
+    """The test that is said to show a setting acting exists."""
+    path, _, name = proof.partition("::")
+    tree = ast.parse((ROOT / path).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def check(

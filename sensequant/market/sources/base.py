@@ -4,13 +4,14 @@ Belongs here: the interface, what is asked for (`Chunk`) and what comes back (`F
 two checks that all sources share. Does not belong here: any one source (`files`, `simulated`; a
 broker's adapter is one more class with these methods).
 
-A source that knows the whole history of a symbol plans one chunk for it; a source that pays per
-request plans as many as its limits ask for. A missing bound of a chunk means: all that there is.
+A source that knows the whole history of a symbol delivers it as one chunk; a source that pays per
+request says how many sessions one request may span. A missing bound of a chunk means: all that
+there is. How a range is cut into chunks stands in `sensequant.ingestion.planning`.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from typing import Protocol
 
@@ -46,19 +47,25 @@ class Fetched:
     Parameters
     ----------
     bars
-        Valid bars within the chunk, sorted (`market.bars.BAR_SCHEMA`).
+        Valid bars within the chunk, sorted (`market.bars.bar_schema`).
     quarantine
         Every row that was refused (`market.quality.QUARANTINE_SCHEMA`), of the whole delivery.
     report
         Counts of the whole delivery, before the chunk's bounds were applied.
     source_digest
         sha256 of the delivered bytes, or of the settings of a generator.
+    n_calls
+        Requests that the chunk cost.
+    findings
+        What was odd and mended without loss, in short codes such as `truncated_and_paged`.
     """
 
     bars: pl.DataFrame
     quarantine: pl.DataFrame
     report: QualityReport
     source_digest: str
+    n_calls: int = 0
+    findings: tuple[str, ...] = ()
 
 
 class BarSource(Protocol):
@@ -74,12 +81,21 @@ class BarSource(Protocol):
         """Whether the bars are generated."""
         ...
 
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """Lengths of the bars that it can deliver."""
+        ...
+
     def symbols(self) -> tuple[str, ...]:
         """Return the stocks and funds it has, sorted, without the indices."""
         ...
 
-    def plan(self, symbols: Sequence[str], start: date | None, end: date | None) -> list[Chunk]:
-        """Return the chunks to fetch for these symbols and for the indices that it has."""
+    def indices(self) -> tuple[str, ...]:
+        """Return the indices that it has (`market.symbols.is_index`), daily bars only."""
+        ...
+
+    def sessions_per_chunk(self, interval: Interval) -> int | None:
+        """Return how many sessions one chunk may span; None: one chunk holds all there is."""
         ...
 
     def fetch(self, chunk: Chunk) -> Fetched:

@@ -63,7 +63,7 @@ def test_symbols_come_from_one_place() -> None:
         ({"start": "2024-01-01", "end": "2023-01-01"}, "upside down"),
         ({"start": "01/02/2024"}, "start"),
         ({"source": "files"}, "folder"),
-        ({"source": "breeze"}, r"source\.kind"),
+        ({"source": "bloomberg"}, r"source\.kind"),
         ({"source": "simulated", "data": Path("x")}, "another kind"),
     ],
 )

@@ -81,7 +81,7 @@ def test_stored_bars_of_the_home_are_the_default(
         pl.col(name).cast(dtype) for name, dtype in BAR_SCHEMA.items()
     )
     fetched_at = datetime(2024, 6, 8, tzinfo=UTC) + timedelta(hours=1)
-    BarStore(tmp_path).write(bars, interval=DAILY, fetched_at=fetched_at, is_final=True)
+    BarStore(tmp_path).write(bars, interval=DAILY, fetched_at=fetched_at)
 
     assert main(["calendar", "check", "--home", str(tmp_path)]) == 0
     assert "observed: 5 sessions" in capsys.readouterr().out

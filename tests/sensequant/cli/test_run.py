@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from blocks.environment import Environment, child_environment, read_environment
+from sensequant.cli import flow_runs
 from sensequant.cli import run as module
 from sensequant.cli.app import main
 from sensequant.cli.asking import Question
-from sensequant.cli.run import exit_code_of, page_of, run_variables
+from sensequant.cli.flow_runs import flow_variables
+from sensequant.cli.run import exit_code_of, page_of
 from sensequant.cli.server import Server
 from sensequant.cli.stored import StoredRun, find_run, read_run
 from sensequant.errors import ConfigError, SenseQuantError
@@ -25,7 +27,7 @@ from sensequant.storage import write_json
 def test_console_is_quiet_unless_asked_and_the_api_is_not(tmp_path: Path) -> None:
     """Prefect's console handler is closed; what goes to the run's page keeps its level."""
     env = read_environment(home=tmp_path)
-    quiet, verbose = (run_variables(env, is_verbose=flag) for flag in (False, True))
+    quiet, verbose = (flow_variables(env, is_verbose=flag) for flag in (False, True))
 
     assert "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL" not in verbose
     code = (
@@ -79,14 +81,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
     def answer(env: Environment) -> Server:
         return Server(env, "3.8.8", is_ours=False, is_new=False)
 
-    monkeypatch.setattr(module, "ensure_server", answer)
+    monkeypatch.setattr(flow_runs, "ensure_server", answer)
     return []
 
 
 def executed(
     questions: list[Question], *, result: SenseQuantError | BaseException | None, outcome: str
-) -> Callable[[Question], SenseQuantError | None]:
-    def execute(question: Question) -> SenseQuantError | None:
+) -> Callable[..., SenseQuantError | None]:
+    def execute(question: Question, _env: Environment, **_: bool) -> SenseQuantError | None:
         questions.append(question)
         stage = StageRecord(
             run_id=question.folder.run_id,

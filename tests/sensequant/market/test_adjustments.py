@@ -1,174 +1,42 @@
-"""Facts about corporate actions: their wording, their ratios, and prices without their jumps."""
+"""Facts about prices without the jumps of corporate actions, and with dividends in them."""
 
 import math
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sensequant.errors import InvalidBarsError
+from sensequant.market.action_gaps import market_moves
+from sensequant.market.action_ratios import OPEN_OVER_PREVIOUS_CLOSE, price_ratios
 from sensequant.market.adjustments import (
     ACTION_SCHEMA,
     ADJUSTED_SCHEMA,
     GAP_LIMIT_LOG,
+    actions_frame,
     adjust_bars,
-    parse_actions,
-    validate_actions,
+    total_return_bars,
 )
 from sensequant.market.bars import BAR_SCHEMA
-from sensequant.market.sessions import nse_calendar
+from sensequant.market.sessions import SessionCalendar, nse_calendar
 from sensequant.market.sources.base import Chunk
+from sensequant.market.sources.files.action_files import read_actions
 from sensequant.market.sources.files.source import FilesSource
+from sensequant.market.symbols import NIFTY50
 
 SESSIONS = nse_calendar().sessions(date(2024, 1, 1), date(2024, 1, 31))
 
 
-def parsed(*subjects: str) -> list[tuple[str, float | None]]:
-    listed = pl.DataFrame(
-        {
-            "symbol": ["TCS"] * len(subjects),
-            "ex_date": [SESSIONS[3]] * len(subjects),
-            "subject": subjects,
-        },
-        schema={"symbol": pl.String, "ex_date": pl.Date, "subject": pl.String},
-    )
-    return parse_actions(listed, source="test").select("kind", "price_ratio").rows()
-
-
-@pytest.mark.parametrize(
-    ("subject", "kind", "ratio"),
-    [
-        ("Bonus 1:1", "bonus", 1 / 2),
-        (" Bonus  2:1 ", "bonus", 1 / 3),
-        (" Bonus 1: 2", "bonus", 2 / 3),
-        ("Bonus- 1:4", "bonus", 4 / 5),
-        (
-            " Annual General Meeting/Dividend - Rs 2.50 Per Share/Bonus 1:10 (Revised)",
-            "bonus",
-            1 / 1.1,
-        ),
-        (
-            "Face Value Split (Sub-Division) - From Rs 10/- Per Share To Re 1/- Per Share",
-            "split",
-            0.1,
-        ),
-        (
-            " Face Value Split (Sub-Division) - From Rs10/- Per Share To Rs 2/- Per Share",
-            "split",
-            0.2,
-        ),
-        (" Fv Splt Frm Rs 10 To Re 1", "split", 0.1),
-        (" Face Value Split From Rs 5 To Re 1", "split", 0.2),
-        (
-            " Face Value Split (Sub-Division) - From Rs 2 /- Per Share To Re 1- Per Share",
-            "split",
-            0.5,
-        ),
-        (" Face Value Split (Sub-Division) - From Rs 100/- To Rs 1/-", "split", 0.01),
-        (
-            "Face Value Split (Sub-Division) - From Rs 2503.61/- Per Unit To Rs 250.361/- Per Unit",
-            "split",
-            0.1,
-        ),
-        (
-            "Interim Div - Rs 3/- + Face Value Split (Sub-Division) - From Rs 2/- To Re 1/- ",
-            "split",
-            0.5,
-        ),
-        (
-            "Bonus 1:1/Face Value Split (Sub-Division) From Rs 10/- Per Share To Rs 2/- Per Share",
-            "split_and_bonus",
-            0.1,
-        ),
-        (
-            "Consolidation Of Equity Shares From Re 1 Per Share To Rs 10 Per Share",
-            "consolidation",
-            10.0,
-        ),
-        (
-            " Capital Reduction Rs 10 To Rs 3.30 / Consolidation Rs 3.30 To Rs.10",
-            "consolidation",
-            10 / 3.3,
-        ),
-        ("Face Value Split", "split", None),
-        ("Demerger", "demerger", None),
-        (" Merger/Demerger", "demerger", None),
-        (" Scheme Of Arrangement", "arrangement", None),
-        (" Sheme Of Arrangement", "arrangement", None),
-        ("Scheme Of Arrangement - Bonus Ncrps 4:1", "arrangement", None),
-        ("Bonus Ncrps 1:116", "arrangement", None),
-        (
-            " Scheme Of Arangement- Bonus - 1 Debenture For 1 Equity Share Held",
-            "arrangement",
-            None,
-        ),
-        ("Capital Reduction Pursuant To Nclt Order", "capital_reduction", None),
-    ],
-)
-def test_wordings_of_nse(subject: str, kind: str, ratio: float | None) -> None:
-    """Each wording gives its kind and its ratio, price after over price before."""
-    ((found_kind, found_ratio),) = parsed(subject)
-
-    assert found_kind == kind
-    assert found_ratio == (ratio if ratio is None else pytest.approx(ratio))
-
-
-@pytest.mark.parametrize(
-    "subject",
-    [
-        "Interim Dividend - Rs 7.10 Per Share",
-        "Interest Payment",
-        "Rights 1:5 @ Premium Rs 100/-",
-        "Annual General Meeting",
-    ],
-)
-def test_what_moves_no_price_is_left_out(subject: str) -> None:
-    """Dividends, interest, rights and meetings are no adjustments."""
-    assert parsed(subject) == []
-
-
-def test_two_actions_on_one_day_multiply() -> None:
-    """BAJFINANCE 2025-06-16: bonus 4:1 and a split of 2 into 1 leave a tenth of the price."""
-    split = "Face Value Split (Sub-Division) - From Rs 2/- Per Share To Re 1/- Per Share"
-
-    assert parsed("Bonus 4:1", split) == [("split_and_bonus", pytest.approx(0.1))]
-
-
-def test_a_repeated_line_counts_once() -> None:
-    """The list names some actions twice."""
-    assert parsed("Bonus 1:1", " Bonus 1:1 ", "Bonus 1:1/ Dividend- Rs 5") == [("bonus", 0.5)]
-
-
-def test_a_list_that_contradicts_itself_gives_no_ratio() -> None:
-    """Two different bonuses on one day are no product: nobody knows which one holds."""
-    assert parsed("Bonus 1:1", "Bonus 2:1 (Revised)") == [("bonus", None)]
-
-
-def test_a_demerger_beside_a_split_keeps_its_own_row() -> None:
-    """The known ratio is applied, and the unknown one still marks the session."""
-    assert parsed("Demerger", "Bonus 1:1") == [("bonus", 0.5), ("demerger", None)]
-
-
-def test_lines_with_gaps_are_left_out() -> None:
-    """Without symbol, date or subject there is nothing to apply."""
-    listed = pl.DataFrame(
-        {
-            "symbol": [None, "A", "A"],
-            "ex_date": [SESSIONS[0], None, SESSIONS[0]],
-            "subject": ["Bonus 1:1", "Bonus 1:1", None],
-        }
-    )
-
-    assert parse_actions(listed, source="x").is_empty()
-
-
 def actions(*rows: tuple[date, str, float | None], symbol: str = "TCS") -> pl.DataFrame:
-    full = [(symbol, ex_date, kind, ratio, kind, "test") for ex_date, kind, ratio in rows]
-    return pl.DataFrame(full, schema=ACTION_SCHEMA, orient="row")
+    return actions_frame(
+        (symbol, ex_date, kind, ratio, kind, "test") for ex_date, kind, ratio in rows
+    )
 
 
 def bars(
@@ -311,19 +179,6 @@ def test_sources_that_agree_count_once_and_others_are_refused() -> None:
     adjust_bars(bars([1.0], symbol="INFY"), pl.concat([one, other]), nse_calendar())
 
 
-@pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_ratio_is_finite_and_above_zero(ratio: float) -> None:
-    """A ratio of zero would divide by zero."""
-    with pytest.raises(InvalidBarsError, match="wrong ratio"):
-        validate_actions(actions((SESSIONS[1], "split", ratio)))
-
-
-def test_actions_have_their_columns() -> None:
-    """A frame with other columns is refused."""
-    with pytest.raises(InvalidBarsError, match="columns of corporate actions"):
-        validate_actions(pl.DataFrame({"symbol": ["A"]}))
-
-
 steps = st.lists(
     st.tuples(st.integers(0, 11), st.sampled_from([0.1, 0.2, 0.5, 2 / 3, None])), max_size=4
 )
@@ -360,18 +215,177 @@ def test_value_traded_does_not_change(ratio: float) -> None:
     assert (adjusted["close"] * adjusted["volume"]).to_list() == pytest.approx(expected)
 
 
+any_action = st.tuples(
+    st.just("TCS"),
+    st.integers(0, 11).map(SESSIONS.__getitem__),
+    st.sampled_from(["split", "bonus", "demerger", "arrangement", "rights", "dividend"]),
+    st.sampled_from([None, 0.1, 0.5, 2 / 3]),
+    st.just("words"),
+    st.just("test"),
+    st.none(),
+    st.sampled_from([None, 0.5, 3.0]),
+    st.sampled_from([None, "1:5", "2:3 at premium 4"]),
+)
+
+
+@pytest.mark.parametrize("adjust", [adjust_bars, total_return_bars])
+@given(
+    listed=st.lists(any_action, max_size=6, unique_by=lambda row: row[1:3]),
+    moves=st.lists(st.floats(0.5, 2.0), min_size=12, max_size=12),
+    cut=st.integers(1, 11),
+)
+def test_no_later_action_or_bar_changes_a_row(
+    adjust: Callable[[pl.DataFrame, pl.DataFrame, SessionCalendar], pl.DataFrame],
+    listed: list[tuple[Any, ...]],
+    moves: list[float],
+    cut: int,
+) -> None:
+    """What is adjusted with the past alone equals what is adjusted with everything known later."""
+    table = actions_frame(listed)
+    whole = bars([100.0 * move for move in moves])
+    expected = adjust(whole, table, nse_calendar())[:cut]
+
+    past = table.filter(pl.col("ex_date") <= SESSIONS[cut - 1])
+
+    assert adjust(whole[:cut], past, nse_calendar()).equals(expected)
+    assert adjust(whole[:cut], table, nse_calendar()).equals(expected)
+
+
+@given(
+    listed=st.lists(any_action, max_size=6, unique_by=lambda row: row[1:3]), cut=st.integers(1, 10)
+)
+def test_a_part_has_the_returns_of_the_whole(listed: list[tuple[Any, ...]], cut: int) -> None:
+    """Without the close before, levels may differ by one factor; no return does."""
+    table = actions_frame(listed)
+    raw = bars([100.0 + number for number in range(12)])
+
+    whole = total_return_bars(raw, table, nse_calendar())[cut:]
+    part = total_return_bars(raw[cut:], table, nse_calendar())
+
+    levels = (part["close"] / whole["close"]).to_list()
+    assert levels == pytest.approx([levels[0]] * len(levels))
+
+
+@given(steps=steps)
+def test_a_second_engine_finds_the_same_factor(steps: list[tuple[int, float | None]]) -> None:
+    """SQL sums the logarithms of all ratios with an ex-date up to each session."""
+    listed = actions(
+        *{number: (SESSIONS[number], "split", ratio) for number, ratio in steps}.values()
+    )
+    raw = bars([100.0] * 12)
+    query = """
+        select exp(coalesce(sum(-ln(a.price_ratio)), 0.0)) as factor
+        from raw as b left join listed as a
+          on a.symbol = b.symbol and a.ex_date <= b.session and a.price_ratio is not null
+        group by b.symbol, b.session order by b.symbol, b.session
+    """
+    with duckdb.connect() as connection:
+        connection.register("raw", raw)
+        connection.register("listed", listed)
+        expected = [row[0] for row in connection.execute(query).fetchall()]
+
+    adjusted = adjust_bars(raw, listed, nse_calendar())
+
+    assert (adjusted["close"] / raw["close"]).to_list() == pytest.approx(expected)
+
+
+def test_a_demerger_makes_no_step_and_keeps_its_mark() -> None:
+    """The night in which it took effect has no return, and no label may span it."""
+    raw = bars([100.0, 60.0, 66.0])
+
+    adjusted = adjust_bars(raw, actions((SESSIONS[1], "demerger", None)), nse_calendar())
+
+    assert adjusted["close"].to_list() == pytest.approx([100.0, 100.0, 110.0])
+    assert adjusted["is_unexplained_gap"].to_list() == [False, True, False]
+
+
+def test_a_confirmed_demerger_is_a_ratio_like_any_other() -> None:
+    """A company that says 0.6 leaves nothing unexplained, and the night keeps its return."""
+    listed = actions((SESSIONS[1], "demerger", None))
+    confirmed = actions((SESSIONS[1], "demerger", 0.6)).with_columns(source=pl.lit("confirmed"))
+
+    adjusted = adjust_bars(bars([100.0, 57.0]), pl.concat([listed, confirmed]), nse_calendar())
+
+    assert adjusted["close"].to_list() == pytest.approx([100.0, 95.0])
+    assert not adjusted["is_unexplained_gap"].any()
+
+
+def test_dividends_are_in_the_total_return_only() -> None:
+    """Three rupees paid on 103: the price falls by 3, the holder earns 100 / (103 - 3) of it."""
+    raw = bars([100.0, 103.0, 100.0, 104.0])
+    paid = actions_frame([("TCS", SESSIONS[2], "dividend", None, "words", "test", None, 3.0)])
+
+    price = adjust_bars(raw, paid, nse_calendar())
+    total = total_return_bars(raw, paid, nse_calendar())
+
+    assert price["close"].to_list() == [100.0, 103.0, 100.0, 104.0]
+    assert total["close"].to_list() == pytest.approx([100.0, 103.0, 103.0, 107.12])
+    assert total["open"].to_list() == total["close"].to_list()
+    assert total["volume"].to_list() == price["volume"].to_list() == [1000.0] * 4
+    assert not total["is_unexplained_gap"].any()
+    assert total.schema == ADJUSTED_SCHEMA
+
+
+def test_shares_and_dividends_combine() -> None:
+    """A bonus, a dividend of the new share and a second dividend by hand."""
+    raw = bars([100.0, 50.0, 49.0, 48.0])
+    listed = actions_frame(
+        [
+            ("TCS", SESSIONS[1], "bonus", 0.5, "words", "test"),
+            ("TCS", SESSIONS[2], "dividend", None, "words", "test", None, 1.0),
+            ("TCS", SESSIONS[3], "dividend", None, "words", "test", None, 0.49),
+        ]
+    )
+
+    total = total_return_bars(raw, listed, nse_calendar())
+
+    expected = [100.0, 100.0, 98.0 / 0.98, 96.0 / 0.98 / 0.99]
+    assert total["close"].to_list() == pytest.approx(expected)
+    assert total["volume"].to_list() == pytest.approx([1000.0, 500.0, 500.0, 500.0])
+
+
+def test_an_unknown_dividend_is_a_gap_of_the_total_return() -> None:
+    """The price view does not care; the other one cannot say what was earned that night."""
+    raw = bars([100.0, 97.0])
+    paid = actions((SESSIONS[1], "dividend", None))
+
+    assert not adjust_bars(raw, paid, nse_calendar())["is_unexplained_gap"].any()
+    assert total_return_bars(raw, paid, nse_calendar())["is_unexplained_gap"].to_list() == [
+        False,
+        True,
+    ]
+
+
+FOLDERS = ("daily_bhavcopy_2019_2026", "daily_secwise_2020_2026", "daily_nsepy_2000_2020")
+
+
 @pytest.fixture(scope="module")
-def bhavcopy(real_data: Path) -> FilesSource:
-    return FilesSource(real_data / "daily_bhavcopy_2019_2026")
+def histories(real_data: Path) -> dict[str, pl.DataFrame]:
+    """Return all bars of each daily set."""
+    found: dict[str, pl.DataFrame] = {}
+    for folder in FOLDERS:
+        source = FilesSource(real_data / folder)
+        found[folder] = pl.concat(source.fetch(Chunk(name)).bars for name in source.symbols())
+    return found
 
 
-def adjusted_move(source: FilesSource, symbol: str, session: date) -> tuple[float, float, bool]:
-    raw = source.fetch(Chunk(symbol)).bars
-    adjusted = adjust_bars(raw, source.actions(), nse_calendar())
+@pytest.fixture(scope="module")
+def listed(real_data: Path) -> pl.DataFrame:
+    return read_actions(real_data / "corporate_actions" / "corporate_actions.parquet")
+
+
+@pytest.fixture(scope="module")
+def moves(real_data: Path) -> pl.DataFrame:
+    return market_moves(FilesSource(real_data / FOLDERS[2]).fetch(Chunk(NIFTY50)).bars)
+
+
+def moves_of(raw: pl.DataFrame, table: pl.DataFrame, symbol: str, session: date) -> list[float]:
+    own = raw.filter(pl.col("symbol") == symbol)
+    adjusted = adjust_bars(own, table, nse_calendar())
     at = adjusted["session"].index_of(session)
     assert at is not None
-    moves = [frame["close"][at] / frame["close"][at - 1] for frame in (raw, adjusted)]
-    return moves[0], moves[1], bool(adjusted["is_unexplained_gap"][at])
+    found = [frame["close"][at] / frame["close"][at - 1] for frame in (own, adjusted)]
+    return [*found, float(adjusted["is_unexplained_gap"][at])]
 
 
 @pytest.mark.real_data
@@ -389,10 +403,14 @@ def adjusted_move(source: FilesSource, symbol: str, session: date) -> tuple[floa
     ],
 )
 def test_real_splits_leave_no_jump(
-    bhavcopy: FilesSource, symbol: str, session: date, raw_move: float
+    histories: dict[str, pl.DataFrame],
+    listed: pl.DataFrame,
+    symbol: str,
+    session: date,
+    raw_move: float,
 ) -> None:
     """The raw fall is there in the bars, and gone after adjustment."""
-    raw, adjusted, is_gap = adjusted_move(bhavcopy, symbol, session)
+    raw, adjusted, is_gap = moves_of(histories[FOLDERS[0]], listed, symbol, session)
 
     assert raw == pytest.approx(raw_move, rel=0.03)
     assert adjusted == pytest.approx(1.0, abs=0.06)
@@ -400,45 +418,135 @@ def test_real_splits_leave_no_jump(
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("folder", "symbol"),
-    [("daily_secwise_2020_2026", "TMPV"), ("daily_bhavcopy_2019_2026", "TATAMOTORS")],
-)
-def test_the_demerger_of_tata_motors_is_marked(real_data: Path, folder: str, symbol: str) -> None:
-    """Its ratio is not in the list: the fall stays, marked, under the old name too."""
-    raw, adjusted, is_gap = adjusted_move(
-        FilesSource(real_data / folder), symbol, date(2025, 10, 14)
-    )
+@pytest.mark.parametrize(("folder", "symbol"), [(FOLDERS[1], "TMPV"), (FOLDERS[0], "TATAMOTORS")])
+def test_the_demerger_of_tata_motors(
+    histories: dict[str, pl.DataFrame], listed: pl.DataFrame, folder: str, symbol: str
+) -> None:
+    """Its ratio is not in the list: the open gives it, under the old name too; the mark stays."""
+    raw, adjusted, is_gap = moves_of(histories[folder], listed, symbol, date(2025, 10, 14))
 
-    assert raw == adjusted == pytest.approx(0.598, abs=0.001)
+    assert raw == pytest.approx(0.598, abs=0.001)
+    assert adjusted == pytest.approx(0.989, abs=0.001)
     assert is_gap
 
 
 @pytest.mark.real_data
-def test_a_hole_is_no_split(bhavcopy: FilesSource) -> None:
+def test_a_hole_is_no_split(histories: dict[str, pl.DataFrame], listed: pl.DataFrame) -> None:
     """ADANIPOWER in trade-to-trade has a hole; no ratio is invented, the move is unexplained."""
-    raw, adjusted, is_gap = adjusted_move(bhavcopy, "ADANIPOWER", date(2021, 9, 20))
+    raw, adjusted, is_gap = moves_of(histories[FOLDERS[0]], listed, "ADANIPOWER", date(2021, 9, 20))
 
     assert raw == adjusted == pytest.approx(0.6436, abs=1e-4)
     assert is_gap
 
 
 @pytest.mark.real_data
-def test_a_real_crash_is_no_gap(bhavcopy: FilesSource) -> None:
+def test_a_real_crash_is_no_gap(histories: dict[str, pl.DataFrame], listed: pl.DataFrame) -> None:
     """YESBANK on 2020-03-06 opened 10 percent down and lost 56 percent within the session."""
-    raw, adjusted, is_gap = adjusted_move(bhavcopy, "YESBANK", date(2020, 3, 6))
+    raw, adjusted, is_gap = moves_of(histories[FOLDERS[0]], listed, "YESBANK", date(2020, 3, 6))
 
     assert raw == adjusted == pytest.approx(0.4389, abs=1e-4)
     assert not is_gap
 
 
 @pytest.mark.real_data
-def test_the_split_of_jswsteel_is_read(real_data: Path) -> None:
+def test_the_split_of_jswsteel_is_read(
+    histories: dict[str, pl.DataFrame], listed: pl.DataFrame
+) -> None:
     """NSE worded the split of 2017-01-04 as "Fv Splt Frm Rs 10 To Re 1"."""
-    source = FilesSource(real_data / "daily_nsepy_2000_2020")
-
-    raw, adjusted, is_gap = adjusted_move(source, "JSWSTEEL", date(2017, 1, 4))
+    raw, adjusted, is_gap = moves_of(histories[FOLDERS[2]], listed, "JSWSTEEL", date(2017, 1, 4))
 
     assert raw == pytest.approx(0.1, abs=0.01)
     assert adjusted == pytest.approx(1.0, abs=0.06)
     assert not is_gap
+
+
+NEWS, HOLE, ONE_PRINT, ESTIMATE = "news", "hole", "one print", "estimate"
+REMAINING = {
+    # Nothing but the market: opened near the adjusted close, moved within the session.
+    ("ADANIPOWER", date(2025, 9, 22)): NEWS,
+    ("BERGEPAINT", date(2023, 9, 22)): NEWS,
+    ("CANBK", date(2024, 5, 15)): NEWS,
+    ("IRCTC", date(2021, 10, 28)): NEWS,
+    ("SHRIRAMFIN", date(2025, 1, 10)): NEWS,
+    # The bars have a hole of several sessions around the ex-date.
+    ("ABB", date(2020, 1, 6)): HOLE,
+    ("HDFCBANK", date(2019, 10, 1)): HOLE,
+    # The first print was out of line; the close is back.
+    ("GOLDBEES", date(2019, 12, 19)): ONE_PRINT,
+    ("VBL", date(2021, 6, 10)): ONE_PRINT,
+    # The open of the demerged share, from which the ratio comes, was far from its close.
+    ("NMDC", date(2022, 10, 27)): ESTIMATE,
+    ("SIEMENS", date(2025, 4, 7)): ESTIMATE,
+    ("VEDL", date(2026, 4, 30)): ESTIMATE,
+}
+"""Moves that stay around listed actions, of 149 in all three sets; none is a wrong adjustment."""
+
+
+@pytest.mark.real_data
+def test_no_listed_action_leaves_a_jump(
+    histories: dict[str, pl.DataFrame], listed: pl.DataFrame, moves: pl.DataFrame
+) -> None:
+    """Beyond 5 percent or three times the market's move, each exception has its reason."""
+    remaining: dict[tuple[str, date], str] = {}
+    n_actions = 0
+    for raw in histories.values():
+        after = around_actions(raw, listed).join(moves, on="session", how="left")
+        n_actions += after.height
+        limit = pl.max_horizontal(0.05, 3.0 * pl.col("market_move").fill_null(0.0).abs())
+        beyond = after.filter(pl.max_horizontal(pl.col("night", "day").abs()) > limit)
+        for row in beyond.iter_rows(named=True):
+            remaining[row["symbol"], row["session"]] = reason_of(row)
+
+    assert n_actions == 149
+    assert remaining == REMAINING
+
+
+def around_actions(raw: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    ratios = price_ratios(raw, table, nse_calendar()).drop_nulls("session")
+    former = pl.col("close", "session_number").shift(1).over("symbol").name.prefix("former_")
+    return (
+        adjust_bars(raw, table, nse_calendar())
+        .with_columns(former)
+        .drop_nulls("former_close")
+        .join(ratios, on=["symbol", "session"])
+        .with_columns(
+            night=pl.col("open") / pl.col("former_close") - 1.0,
+            day=pl.col("close") / pl.col("former_close") - 1.0,
+            n_missing=pl.col("session_number") - pl.col("former_session_number") - 1,
+        )
+    )
+
+
+def reason_of(row: dict[str, Any]) -> str:
+    if row["n_missing"]:
+        return HOLE
+    if row["ratio_source"] == OPEN_OVER_PREVIOUS_CLOSE:
+        return ESTIMATE
+    return NEWS if abs(row["night"]) < 0.05 else ONE_PRINT
+
+
+@pytest.mark.real_data
+def test_real_dividends_fall_out_of_the_price_and_not_of_the_return(
+    histories: dict[str, pl.DataFrame], listed: pl.DataFrame
+) -> None:
+    """Over all dividends above 1 percent the night costs four fifths of them.
+
+    That a share falls by less than it pays is known since Elton and Gruber (1970): holders are
+    taxed on what is paid. The total return puts the whole payment back.
+    """
+    raw = histories[FOLDERS[1]]
+    views = {
+        name: adjust(raw, listed, nse_calendar())
+        .with_columns(night=pl.col("open") / pl.col("close").shift(1).over("symbol") - 1.0)
+        .select("symbol", "session", night=pl.col("night"))
+        for name, adjust in (("price", adjust_bars), ("total", total_return_bars))
+    }
+    both = views["price"].join(views["total"], on=["symbol", "session"], suffix="_total")
+    # What the total return adds is the dividend as a fraction of the close.
+    paid = both.with_columns(yielded=pl.col("night_total") - pl.col("night")).filter(
+        pl.col("yielded") > 0.01
+    )
+
+    assert paid.height > 300
+    fallen, yielded = -float(paid["night"].sum()), float(paid["yielded"].sum())
+    assert fallen / yielded == pytest.approx(0.81, abs=0.02)

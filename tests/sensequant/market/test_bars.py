@@ -1,7 +1,7 @@
 """Facts about the schema, the check and the digest of bars."""
 
 import hashlib
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensequant.errors import InvalidBarsError
-from sensequant.market.bars import BAR_SCHEMA, bars_digest, validate_bars
+from sensequant.market.bars import (
+    BAR_SCHEMA,
+    INTRADAY_SCHEMA,
+    bar_key,
+    bar_schema,
+    bars_digest,
+    validate_bars,
+)
 
 
 def bar(**changes: Any) -> dict[str, Any]:
@@ -169,3 +176,48 @@ def test_the_digest_is_pinned() -> None:
         expected.update(f"\0{name}:{dtype}\0".encode())
 
     assert bars_digest(BAR_SCHEMA.to_frame()) == expected.hexdigest()
+
+
+def part(minute: int, **changes: Any) -> dict[str, Any]:
+    starts_at = datetime(2024, 1, 1, 3, minute, tzinfo=UTC)
+    return bar(starts_at=starts_at, **changes)
+
+
+def parts(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=INTRADAY_SCHEMA)
+
+
+def test_parts_of_a_session_are_told_apart_by_their_start() -> None:
+    """Two bars of one session are valid where they begin at two instants."""
+    bars = parts(part(45), part(50))
+
+    assert validate_bars(bars, "5minute") is bars
+    assert bar_key("5minute") == ("symbol", "starts_at")
+    assert bar_schema("1minute") is INTRADAY_SCHEMA
+    assert bar_schema("1day") is BAR_SCHEMA
+
+
+def test_the_same_instant_twice_is_refused() -> None:
+    """One bar per symbol and instant."""
+    with pytest.raises(InvalidBarsError, match="not sorted or not unique"):
+        validate_bars(parts(part(45), part(45)), "5minute")
+
+
+def test_a_session_is_the_date_in_india() -> None:
+    """19:00 UTC is already the next date in India."""
+    late = datetime(2024, 1, 1, 19, 0, tzinfo=UTC)
+    with pytest.raises(InvalidBarsError, match="wrong session"):
+        validate_bars(parts(part(45) | {"starts_at": late}), "5minute")
+    fine = parts(part(45) | {"starts_at": late, "session": date(2024, 1, 2)})
+    assert validate_bars(fine, "5minute") is fine
+
+
+def test_daily_bars_are_no_intraday_bars() -> None:
+    """The schema goes by the interval."""
+    with pytest.raises(InvalidBarsError, match="columns of bars"):
+        validate_bars(frame(bar()), "1minute")
+
+
+def test_the_start_of_a_bar_is_in_its_digest() -> None:
+    """Equal prices five minutes later are other bars."""
+    assert bars_digest(parts(part(45)), "5minute") != bars_digest(parts(part(50)), "5minute")

@@ -1,13 +1,24 @@
 """Facts about universe files and membership on a date."""
 
 import csv
-from datetime import date
+from collections.abc import Collection
+from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sensequant.errors import ConfigError
-from sensequant.market.universes import Universe, load_universe, read_universe
+from sensequant.market.renames import RENAME_SCHEMA, RenameTable, read_renames
+from sensequant.market.universes import (
+    Universe,
+    load_universe,
+    membership_from_lists,
+    read_universe,
+    universe_yaml,
+)
 
 SHIPPED = Path(__file__).parents[3] / "deployments" / "universes"
 AS_OF = date(2025, 6, 2)
@@ -152,3 +163,107 @@ def test_nifty100_is_the_published_list(real_data: Path) -> None:
     published = sorted(row["Symbol"] for row in csv.DictReader(text.splitlines()))
 
     assert list(load_universe("nifty100", folder=SHIPPED, as_of=AS_OF)) == published
+
+
+def universe_of(lists: dict[date, Collection[str]], renames: RenameTable | None = None) -> Universe:
+    return membership_from_lists(
+        lists, name="mine", description="a test", source="by hand", renames=renames
+    )
+
+
+JANUARY, MARCH, JUNE, JULY = (date(2024, month, 15) for month in (1, 3, 6, 7))
+
+
+def test_lists_make_a_dated_universe() -> None:
+    """A list holds until the day before the next one; the last one stays."""
+    universe = universe_of(
+        {JUNE: ["TCS", "INFY"], JANUARY: ["TCS", "ITC"], MARCH: ["ITC"], JULY: ["INFY"]}
+    )
+
+    assert [(one.symbol, one.since, one.until) for one in universe.members] == [
+        ("INFY", JUNE, None),
+        ("ITC", JANUARY, date(2024, 6, 14)),
+        ("TCS", JANUARY, date(2024, 3, 14)),
+        ("TCS", JUNE, date(2024, 7, 14)),
+    ]
+    assert universe.members_as_of(date(2024, 1, 14)) == ()
+    assert universe.members_as_of(date(2030, 1, 1)) == ("INFY",)
+
+
+@given(
+    st.dictionaries(
+        st.dates(date(2020, 1, 1), date(2020, 3, 1)),
+        st.sets(st.sampled_from(["AA", "BB", "CC", "DD"]), min_size=1),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_every_day_has_the_members_of_the_last_list(lists: dict[date, set[str]]) -> None:
+    """By brute force over the days; the file reads back to the same universe."""
+    universe = universe_of(dict(lists))
+
+    for n in range(100):
+        day = date(2019, 12, 15) + timedelta(days=n)
+        past = [stated for stated in lists if stated <= day]
+        expected = sorted(lists[max(past)]) if past else []
+        assert list(universe.members_as_of(day)) == expected
+
+
+def test_a_made_universe_is_a_file(tmp_path: Path) -> None:
+    """Names that YAML would take for truth values are quoted; open ends are left out."""
+    universe = universe_of({JANUARY: ["ON", "M&M", "NO"], MARCH: ["M&M"]})
+    path = write(tmp_path, universe_yaml(universe))
+
+    assert read_universe(path) == universe
+    assert "until: null" not in path.read_text()
+
+
+def test_members_under_their_newest_names() -> None:
+    """Bars are kept under the symbol that a company has now; a name may have changed hands."""
+    changes = [("LTI", "LTIM", MARCH, "rename"), ("X", "LTI", JUNE, "rename")]
+    renames = RenameTable.from_changes(pl.DataFrame(changes, schema=RENAME_SCHEMA, orient="row"))
+    universe = universe_of({JANUARY: ["LTI"], JULY: ["LTI", "LTIM"]}, renames)
+
+    assert universe.members_as_of(JANUARY) == ("LTIM",)
+    assert universe.members_as_of(JULY) == ("LTI", "LTIM")
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ({}, "no universe"),
+        ({JANUARY: []}, "empty or names a company twice"),
+        ({JANUARY: ["TCS", "TCS"]}, "twice.*found: TCS"),
+        ({JANUARY: ["tcs"]}, "no symbol"),
+    ],
+)
+def test_lists_that_make_no_universe(lists: dict[date, Collection[str]], message: str) -> None:
+    """No list, an empty one, a symbol twice, or what is none."""
+    with pytest.raises(ConfigError, match=message):
+        universe_of(lists)
+
+
+@pytest.mark.real_data
+def test_membership_of_the_nifty_50(real_data: Path) -> None:
+    """Ten lists of 2016 to 2025: fifty members on every day, under old names and under new ones."""
+    lists: dict[date, Collection[str]] = {}
+    for path in sorted((real_data / "index" / "members").glob("nifty50_*.parquet")):
+        text = path.stem.removeprefix("nifty50_")
+        lists[date(int(text[:4]), int(text[4:6]), int(text[6:]))] = pl.read_parquet(path)[
+            "symbol"
+        ].to_list()
+    renames = read_renames(real_data / "corporate_actions" / "symbolchange.parquet")
+    as_stated, as_now = universe_of(lists), universe_of(lists, renames)
+
+    assert len(lists) == 10
+    for day, stated in lists.items():
+        assert as_stated.members_as_of(day) == tuple(sorted(stated))
+        assert len(as_now.members_as_of(day)) == 50
+    assert as_stated.members_as_of(date(2016, 3, 9)) == ()
+    assert "TATAMOTORS" in as_stated.members_as_of(date(2020, 1, 1))
+    assert "TMPV" in as_now.members_as_of(date(2020, 1, 1))
+    assert "LTM" in as_now.members_as_of(date(2024, 6, 3))
+    # It was in the list of February 2024 and in no other one of the ten.
+    assert [(one.since, one.until) for one in as_now.members if one.symbol == "LTM"] == [
+        (date(2024, 2, 5), date(2025, 8, 6))
+    ]

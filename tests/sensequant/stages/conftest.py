@@ -4,7 +4,8 @@ The run that tests share lies in `whole` and is never altered; what alters a run
 """
 
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.opening import Intakes
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version
 from sensequant.runs import RunFolder
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
-from sensequant.stages import ingestion
 from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
-from sensequant.stages.inline import run_inline
+from sensequant.stages.inline import lone_process, run_inline
 from sensequant.stages.opening import library_versions, open_run
 
 UNIVERSES = Path(__file__).parents[3] / "deployments" / "universes"
@@ -51,14 +53,6 @@ BHAVCOPY_HEADER = (
 )
 
 
-@pytest.fixture(autouse=True)
-def forgetful() -> Generator[None]:
-    """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()
-    yield
-    ingestion._source_of.cache_clear()
-
-
 @pytest.fixture(scope="session")
 def settings() -> RunSettings:
     """Three invented stocks over a year and a half: a listing, a split, a hole, a stub window."""
@@ -82,7 +76,7 @@ def _record(folder: RunFolder, settings: RunSettings, options: RunOptions) -> Ru
         host="test",
         code_version=code_version(),
         versions=library_versions(),
-        is_simulated=settings.request.source.kind == "simulated",
+        is_simulated=settings.request.source.is_simulated,
     )
 
 
@@ -95,6 +89,19 @@ def start() -> Callable[..., Run]:
         return open_run(folder, settings, _record(folder, settings, RunOptions(**options)))
 
     return start
+
+
+@pytest.fixture
+def intake() -> Iterator[Callable[[Run], IngestContext]]:
+    """Return what opens source, store and ledger of a run, as a lone process does."""
+    with ExitStack() as stack:
+
+        def opened(run: Run) -> IngestContext:
+            intakes = Intakes(lone_process(run.folder.home, AT))
+            stack.callback(intakes.close)
+            return intakes.of(run.request.source)
+
+        yield opened
 
 
 @pytest.fixture(scope="session")

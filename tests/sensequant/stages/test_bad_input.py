@@ -24,6 +24,7 @@ from sensequant.errors import (
     SenseQuantError,
     StorageError,
 )
+from sensequant.ingestion.context import IngestContext
 from sensequant.market.bars import DAILY
 from sensequant.market.sources.base import Chunk
 from sensequant.market.symbols import NIFTY50
@@ -255,7 +256,7 @@ def test_a_file_without_rows_skips_its_symbol(
     run = execute(folder.parent / "home", files_settings(folder), **ONLY)
 
     (unit,) = skips_of(run)
-    assert (unit["symbol"], unit["reason"]) == ("AAA", "no_data")
+    assert (unit["symbol"], unit["reason"]) == ("AAA", "no_data_at_source")
     assert what in unit["error_message"]
     require_untouched(run)
 
@@ -396,8 +397,8 @@ def test_a_file_of_wrong_rows_only_skips_its_symbol(
     run = execute(folder.parent / "home", files_settings(folder), **ONLY)
 
     (unit,) = skips_of(run)
-    assert (unit["symbol"], unit["reason"]) == ("AAA", "no_data")
-    assert f"{len(lines) - 1} rows refused" in unit["error_message"]
+    assert (unit["symbol"], unit["reason"]) == ("AAA", "quarantined")
+    assert unit["n_quarantined"] == len(lines) - 1
     require_untouched(run)
 
 
@@ -458,6 +459,7 @@ def test_an_index_that_cannot_be_read_leaves_the_run_without_a_benchmark(
 @pytest.mark.parametrize("call", ["fsync", "write"])
 def test_a_full_disk_leaves_nothing_half_written(
     start: Execute,
+    intake: Callable[[Run], IngestContext],
     files_settings: Settings,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -465,12 +467,13 @@ def test_a_full_disk_leaves_nothing_half_written(
 ) -> None:
     """The file before it is whole, the temporary one is gone, and the error says what to do."""
     run = start(folder.parent / "home", files_settings(folder))
-    ingestion.fetch_chunk(run, Chunk("BBB"), fetched_at=AT)
+    context = intake(run)
+    ingestion.fetch_chunk(run, Chunk("BBB"), context)
     stored = {path: sha256_of(path) for path in run.folder.home.rglob("*.parquet")}
     fill_disk(monkeypatch, call)
 
     with pytest.raises(StorageError, match="file was not written") as caught:
-        ingestion.fetch_chunk(run, Chunk("AAA"), fetched_at=AT)
+        ingestion.fetch_chunk(run, Chunk("AAA"), context)
 
     monkeypatch.undo()
     require_told(caught.value)
@@ -484,6 +487,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 @pytest.mark.parametrize("call", ["fsync", "write"])
 def test_a_disk_that_fills_up_in_the_run_leaves_whole_files_only(
     start: Execute,
+    intake: Callable[[Run], IngestContext],
     files_settings: Settings,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -492,7 +496,7 @@ def test_a_disk_that_fills_up_in_the_run_leaves_whole_files_only(
     """With space again the same steps finish the run."""
     run = start(folder.parent / "home", files_settings(folder))
     for symbol in ("AAA", "BBB"):
-        ingestion.fetch_chunk(run, Chunk(symbol), fetched_at=AT)
+        ingestion.fetch_chunk(run, Chunk(symbol), intake(run))
     fill_disk(monkeypatch, call)
     for work in (
         lambda: ingestion.freeze_bars(run, "AAA"),

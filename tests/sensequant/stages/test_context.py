@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from sensequant.errors import ConfigError, RecordError
+from sensequant.ingestion.places import store_at
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.market.symbols import NIFTY50_TRI
 from sensequant.runs import RunFolder, Stage
-from sensequant.stages.context import Run, RunSettings, load_run, store_of
+from sensequant.stages.context import Run, RunSettings, load_run
 from sensequant.storage import read_json, write_json
 
 
@@ -90,7 +91,7 @@ def test_every_simulated_market_has_a_store_of_its_own(tmp_path: Path) -> None:
     """Invented bars lie apart from real ones and from those of other settings."""
 
     def root(source: SourceConfig) -> Path:
-        return store_of(tmp_path, source)._root
+        return store_at(tmp_path, source)._layout.root
 
     real = root(SourceConfig(kind="files", folder=tmp_path))
     first, again, second = (

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from sensequant.errors import ConfigError, MissingBarsError
-from sensequant.market.adjustments import ACTION_SCHEMA
+from sensequant.ingestion.context import IngestContext
+from sensequant.market.adjustments import actions_frame
 from sensequant.market.bars import DAILY, bars_digest
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import Chunk
-from sensequant.market.sources.build import SourceConfig
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI
 from sensequant.records import Outcome, SkipReason, digest_of
 from sensequant.release.gates import Decision
@@ -29,6 +29,7 @@ FIRST, LAST = date(2022, 1, 3), date(2024, 6, 28)
 ONLY = {"stages": (Stage.DATA_INGESTION,)}
 
 Found = dict[str, Any]
+Intake = Callable[[Run], IngestContext]
 
 
 @pytest.fixture
@@ -127,7 +128,6 @@ def test_later_bars_in_the_store_do_not_reach_a_run(
     run = execute(tmp_path / "home", asked, **ONLY)
     before = sha256_of(run.folder.bars("AAA"))
     write_stock(folder, "AAA", FIRST, date(2024, 7, 31))
-    ingestion._source_of.cache_clear()
 
     later = execute(
         tmp_path / "home", asked, run_id="live_candidate_20250101_000000_00000000", **ONLY
@@ -200,6 +200,7 @@ def test_without_a_benchmark_nothing_is_compared_and_nothing_approved(
 
 def test_a_benchmark_that_is_gone_leaves_the_run(
     start: Callable[..., Run],
+    intake: Intake,
     files_settings: Callable[..., RunSettings],
     write_index: Callable[..., None],
     folder: Path,
@@ -209,7 +210,7 @@ def test_a_benchmark_that_is_gone_leaves_the_run(
     write_index(folder / "index" / "NIFTY50.csv", FIRST, LAST)
     run = start(tmp_path / "home", files_settings(folder))
     for symbol in ("AAA", "BBB", NIFTY50):
-        ingestion.fetch_chunk(run, Chunk(symbol), fetched_at=AT)
+        ingestion.fetch_chunk(run, Chunk(symbol), intake(run))
         ingestion.freeze_bars(run, symbol)
 
     first = ingestion.settle(run, ["AAA", "BBB", NIFTY50])
@@ -232,7 +233,6 @@ def test_skip_fetch_asks_the_source_nothing(
     asked = files_settings(folder)
     first = execute(tmp_path / "home", asked, **ONLY)
     shutil.rmtree(folder)
-    ingestion._source_of.cache_clear()
 
     second = execute(
         tmp_path / "home",
@@ -279,7 +279,7 @@ def test_skip_fetch_of_a_universe_takes_its_members(
     run = start(folder.parent / "home", asked, skip_fetch=True)
     shutil.rmtree(folder)
 
-    assert ingestion.plan_chunks(run, universes=universes) == [Chunk("AAA"), Chunk("QQQ")]
+    assert ingestion.plan_chunks(run, None, universes=universes) == [Chunk("AAA"), Chunk("QQQ")]
 
 
 def test_an_empty_store_cannot_replace_a_source(
@@ -293,23 +293,29 @@ def test_an_empty_store_cannot_replace_a_source(
 
 
 def test_members_that_the_source_lacks_are_skipped(
-    start: Callable[..., Run], files_settings: Callable[..., RunSettings], folder: Path
+    start: Callable[..., Run],
+    intake: Intake,
+    files_settings: Callable[..., RunSettings],
+    folder: Path,
 ) -> None:
     """A universe is larger than a folder: what is absent is a finding and no wrong request."""
     universes = _universe(folder.parent, "AAA", "QQQ")
     run = start(folder.parent / "home", files_settings(folder, universe="pair"))
 
-    chunks = ingestion.plan_chunks(run, universes=universes)
+    context = intake(run)
+    chunks = ingestion.plan_chunks(run, context, universes=universes)
 
     assert chunks == [Chunk("AAA"), Chunk("QQQ")]
-    with pytest.raises(MissingBarsError, match="symbol is not in the source") as caught:
-        ingestion.fetch_chunk(run, chunks[1], fetched_at=AT)
-    assert caught.value.expected == "a member of universe pair"
-    assert ingestion.fetch_chunk(run, chunks[0], fetched_at=AT).outcome is Outcome.SUCCESS
+    present, absent = (ingestion.fetch_chunk(run, chunk, context) for chunk in chunks)
+    assert present.outcome is Outcome.SUCCESS
+    assert (absent.outcome, absent.reason) == (Outcome.SKIPPED, SkipReason.UNKNOWN_SYMBOL)
 
 
 def test_universe_all_is_every_symbol_of_the_source(
-    start: Callable[..., Run], files_settings: Callable[..., RunSettings], folder: Path
+    start: Callable[..., Run],
+    intake: Intake,
+    files_settings: Callable[..., RunSettings],
+    folder: Path,
 ) -> None:
     """The reserved name needs no file; neither does a request that names nothing."""
     home = folder.parent / "home"
@@ -317,18 +323,19 @@ def test_universe_all_is_every_symbol_of_the_source(
     unnamed = start(home, files_settings(folder), run_id="live_candidate_20250101_000000_00000000")
 
     for run in (named, unnamed):
-        assert ingestion.requested_symbols(run, universes=folder) == ("AAA", "BBB")
+        symbols = ingestion.requested_symbols(run, intake(run), universes=folder)
+        assert symbols == ("AAA", "BBB")
 
 
 def test_a_symbol_that_is_named_must_exist(
-    start: Callable[..., Run], settings: RunSettings, tmp_path: Path
+    start: Callable[..., Run], intake: Intake, settings: RunSettings, tmp_path: Path
 ) -> None:
     """A name that the source does not have is a wrong request; near names are listed."""
     request = RunRequest(symbols=("SIM1",), source=settings.request.source)
     run = start(tmp_path, settings.model_copy(update={"request": request}))
 
     with pytest.raises(ConfigError, match="symbol is not in the source") as caught:
-        ingestion.plan_chunks(run, universes=tmp_path)
+        ingestion.plan_chunks(run, intake(run), universes=tmp_path)
 
     assert caught.value.found == "SIM1"
     assert "SIM01" in caught.value.remedy
@@ -346,7 +353,7 @@ def test_bars_that_cannot_be_adjusted_are_skipped_alone(
     opened = start(tmp_path / "home", asked)
     for source, ratio in (("one", 0.1), ("other", 0.2)):
         action = ("AAA", date(2023, 3, 1), "split", ratio, "Split", source)
-        opened.store.write_actions(pl.DataFrame([action], schema=ACTION_SCHEMA, orient="row"))
+        opened.store.write_actions(actions_frame([action]))
 
     run = execute(tmp_path / "home", asked, **ONLY)
 
@@ -395,13 +402,6 @@ def test_a_range_without_bars_is_refused(
     assert caught.value.expected == "sessions from 2019-01-01 to 2020-12-31"
     assert caught.value.found == f"bars from {FIRST} to {LAST}"
     assert caught.value.remedy
-
-
-def test_a_source_is_built_once_for_equal_settings(folder: Path) -> None:
-    """A thousand chunks list the folder once."""
-    config = SourceConfig(kind="files", folder=folder)
-
-    assert ingestion.source_of(config) is ingestion.source_of(config.model_copy())
 
 
 def digests(run: Run) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,11 @@ from sensequant.release.manifest import (
 )
 from sensequant.release.registry import CandidateRun
 from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord, write_units
-from sensequant.stages import ingestion, release
+from sensequant.stages import release
 from sensequant.stages.context import Run, RunRecord, RunSettings
 from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
 
 AT = datetime(2025, 2, 3, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def forgetful() -> Generator[None]:
-    """Let no test see the files that another one listed."""
-    ingestion._source_of.cache_clear()
-    yield
-    ingestion._source_of.cache_clear()
 
 
 def findings_of(run: Run, stage: Stage) -> dict[str, Any]:

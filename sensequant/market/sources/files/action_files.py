@@ -1,7 +1,14 @@
-"""NSE's lists of corporate actions and of changed symbols, as files beside the bars.
+"""NSE's lists of corporate actions and of changed symbols, and what a person confirmed, as files.
 
-Belongs here: finding and reading these two files. Does not belong here: what a subject means for
-the price (`market.adjustments`).
+Belongs here: reading these files. Does not belong here: what a subject means
+(`market.action_wording`), which row holds (`market.actions`), what it does to a price
+(`market.action_ratios`), the walk along changed symbols (`market.renames`).
+
+A list is Parquet with symbol, subject and exDate, as NSE's site delivers them to a program, or the
+CSV that the site offers for download (SYMBOL, PURPOSE, FACE VALUE, EX-DATE among others). Beside it
+may lie `confirmed_actions.csv`, written by hand: symbol, ex_date (2017-01-04), kind, price_ratio,
+evidence, and if wanted amount_inr. It is where a person settles what `market.action_gaps` found, or
+what a list has wrong; a row without evidence is refused.
 
 NSE lists an action under the name that the company has now, while a file of bars may end under the
 former name (the demerger of TATAMOTORS stands under TMPV). An action before the change of name is
@@ -14,85 +21,146 @@ from pathlib import Path
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
-from sensequant.market.adjustments import ACTION_SCHEMA, parse_actions
+from sensequant.market.actions import ACTION_SCHEMA, CONFIRMED, actions_frame, parse_actions
+from sensequant.market.renames import read_renames
+from sensequant.market.user_tables import parse_dates, read_user_table
 
-__all__ = ["ACTIONS_FILE", "RENAMES_FILE", "read_actions"]
+__all__ = [
+    "ACTIONS_FILE",
+    "CONFIRMED_FILE",
+    "RENAMES_FILE",
+    "read_actions",
+    "read_confirmed_actions",
+    "read_listed_subjects",
+]
 
 ACTIONS_FILE = "corporate_actions.parquet"
+CONFIRMED_FILE = "confirmed_actions.csv"
 RENAMES_FILE = "symbolchange.parquet"
 
 _SOURCE = "nse_corporate_actions"
-_N_CHAINED_RENAMES = 4
+_LIST_COLUMNS = {
+    "symbol": ("symbol",),
+    "ex_date": ("exdate", "ex-date"),
+    "subject": ("subject", "purpose"),
+    # Older downloads say in which money it is.
+    "face_value_inr": ("face value", "face value(rs.)", "faceval"),
+}
+_CONFIRMED_COLUMNS = {
+    name: (name,) for name in ("symbol", "ex_date", "kind", "price_ratio", "evidence", "amount_inr")
+}
 
 
 def read_actions(path: Path) -> pl.DataFrame:
-    """Read corporate actions, and the changes of symbols from the same folder if they are there.
+    """Read corporate actions, and what lies beside them: changed symbols, confirmed actions.
 
     Parameters
     ----------
     path
-        Parquet with symbol, subject and exDate, as NSE's list has them.
+        NSE's list, as Parquet or as CSV (`.csv` or `.csv.gz`).
 
     Returns
     -------
     polars.DataFrame
-        Actions that move the price, in `market.adjustments.ACTION_SCHEMA`.
+        Actions that move the price, in `market.actions.ACTION_SCHEMA`.
 
     Raises
     ------
     InvalidBarsError
-        A file cannot be read or lacks a column.
+        A file cannot be read, lacks a column, or holds a value that is none.
     """
-    listed = _read(path, ("symbol", "subject", "exDate"))
-    actions = parse_actions(
-        listed.select(
-            pl.col("symbol").cast(pl.String).str.strip_chars(),
-            pl.col("subject").cast(pl.String),
-            pl.col("exDate").cast(pl.Date).alias("ex_date"),
-        ),
-        source=_SOURCE,
-    )
+    actions = parse_actions(read_listed_subjects(path), source=_SOURCE)
+    confirmed = path.with_name(CONFIRMED_FILE)
+    if confirmed.is_file():
+        actions = pl.concat([actions, read_confirmed_actions(confirmed)])
     renames = path.with_name(RENAMES_FILE)
-    if not renames.is_file():
-        return actions
-    return _under_former_names(actions, _read(renames, ("old", "new", "date")))
+    if renames.is_file():
+        actions = read_renames(renames).under_former_names(actions, date_column="ex_date")
+    return actions.unique().sort(ACTION_SCHEMA.names())
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
-    try:
-        frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise _unusable(path, columns, str(error).splitlines()[0]) from error
-    if not set(columns) <= set(frame.columns):
-        raise _unusable(path, columns, ", ".join(frame.columns))
-    return frame
+def read_listed_subjects(path: Path) -> pl.DataFrame:
+    """Read every line of NSE's list, whatever it says.
 
+    Parameters
+    ----------
+    path
+        NSE's list, as Parquet or as CSV (`.csv` or `.csv.gz`).
 
-def _unusable(path: Path, columns: tuple[str, ...], found: str) -> InvalidBarsError:
-    return InvalidBarsError(
-        "list of corporate actions cannot be used",
-        where=str(path),
-        expected=f"Parquet with the columns {', '.join(columns)}",
-        found=found,
-        remedy="fetch the list again or remove it",
+    Returns
+    -------
+    polars.DataFrame
+        symbol, ex_date (Date, null where the list has none), subject, face_value_inr (Float64, null
+        where the list has none), in the order of the list.
+
+    Raises
+    ------
+    InvalidBarsError
+        The file cannot be read or lacks a column.
+    """
+    table = read_user_table(path, _LIST_COLUMNS, optional=frozenset({"face_value_inr"}))
+    return table.select(
+        "symbol",
+        parse_dates("ex_date").alias("ex_date"),
+        "subject",
+        pl.col("face_value_inr").cast(pl.Float64, strict=False),
     )
 
 
-def _under_former_names(actions: pl.DataFrame, renames: pl.DataFrame) -> pl.DataFrame:
-    changes = renames.select(
-        pl.col("old").str.strip_chars(),
-        pl.col("new").str.strip_chars().alias("symbol"),
-        pl.col("date").str.strip_chars().str.to_date("%d-%b-%Y", strict=False).alias("changed_on"),
-    ).drop_nulls()
-    newest = actions
-    parts = [actions]
-    # LTI became LTIM and then LTM: each round steps back by one name.
-    for _ in range(_N_CHAINED_RENAMES):
-        newest = (
-            newest.join(changes, on="symbol")
-            .filter(pl.col("ex_date") < pl.col("changed_on"))
-            .with_columns(pl.col("old").alias("symbol"))
-            .select(ACTION_SCHEMA.names())
+def read_confirmed_actions(path: Path) -> pl.DataFrame:
+    """Read the actions that a person has confirmed.
+
+    Parameters
+    ----------
+    path
+        CSV with symbol, ex_date (2017-01-04 or 04-Jan-2017), kind (`market.actions.KINDS`),
+        price_ratio, evidence, and if wanted amount_inr.
+
+    Returns
+    -------
+    polars.DataFrame
+        `market.actions.ACTION_SCHEMA` with the source "confirmed"; the evidence is the subject.
+
+    Raises
+    ------
+    InvalidBarsError
+        The file cannot be read; or a row lacks symbol, date, kind or evidence, gives neither ratio
+        nor amount, or is not valid (`market.actions.validate_actions`).
+    """
+    table = read_user_table(path, _CONFIRMED_COLUMNS, optional=frozenset({"amount_inr"}))
+    rows = table.with_columns(
+        parse_dates("ex_date").alias("ex_date"),
+        pl.col("price_ratio", "amount_inr").cast(pl.Float64, strict=False),
+    )
+    _require_complete(path, table, rows)
+    shown = rows.select(
+        "symbol",
+        "ex_date",
+        "kind",
+        "price_ratio",
+        "evidence",
+        source=pl.lit(CONFIRMED),
+        ratio_source=pl.lit(CONFIRMED),
+        amount_inr="amount_inr",
+    )
+    return actions_frame(shown.rows())
+
+
+def _require_complete(path: Path, table: pl.DataFrame, rows: pl.DataFrame) -> None:
+    is_whole = pl.all_horizontal(pl.col("symbol", "ex_date", "kind", "evidence").is_not_null())
+    is_said = pl.any_horizontal(pl.col("price_ratio", "amount_inr").is_not_null())
+    # A text that is no number, or no date, is not taken for one that is not known.
+    n_null = [
+        frame.select(pl.sum_horizontal(pl.all().is_null())).to_series() for frame in (table, rows)
+    ]
+    wrong = rows.with_row_index("line", offset=2).filter(
+        ~(is_whole & is_said) | (n_null[0] != n_null[1])
+    )
+    if wrong.height:
+        raise InvalidBarsError(
+            "confirmed action is not complete",
+            where=f"{path}, line {wrong['line'][0]}",
+            expected="symbol, ex_date, kind, evidence, and a number as price_ratio or amount_inr",
+            found=str(table.row(int(wrong["line"][0]) - 2)),
+            remedy="complete the line, or take it out",
         )
-        parts.append(newest)
-    return pl.concat(parts).unique().sort("symbol", "ex_date", "kind", "subject")

@@ -6,6 +6,7 @@ Does not belong here: the layouts themselves (`layouts`).
 An index is looked for by file name, because no layout names it reliably. Where several files hold
 one index, they are taken in the order of the patterns below: the first is kept whole, each later
 one only adds the sessions after the last one so far (its `source` says where a bar came from).
+Intraday bars of an index lie among those of the stocks; here stand the names of such files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,20 @@ from pathlib import Path
 
 import polars as pl
 
-from sensequant.market.quality import Split, merge_reports, split_quarantine
-from sensequant.market.sources.files.layouts import INDEX_LAYOUTS, recognise, to_raw
-from sensequant.market.sources.files.reading import CSV_SUFFIXES, read_csv_file
-from sensequant.market.symbols import INDIA_VIX, NIFTY50, NIFTY50_TRI
+from sensequant.market.intervals import DAILY
+from sensequant.market.quality import Split, merge_reports
+from sensequant.market.sources.files.layouts import INDEX_LAYOUTS
+from sensequant.market.sources.files.reading import CSV_SUFFIXES
+from sensequant.market.sources.files.single_files import split_file
+from sensequant.market.symbols import INDIA_VIX, NIFTY50, NIFTY50_TRI, NIFTY_BANK
 from sensequant.records import digest_of
 
-__all__ = ["INDEX_FILE_STEMS", "find_index_files", "read_index"]
+__all__ = [
+    "INDEX_FILE_STEMS",
+    "INTRADAY_INDEX_STEMS",
+    "find_index_files",
+    "read_index",
+]
 
 INDEX_FILE_STEMS: Mapping[str, tuple[str, ...]] = {
     NIFTY50: (NIFTY50, "nifty50_nse*", "nifty50_yahoo*"),
@@ -27,6 +35,14 @@ INDEX_FILE_STEMS: Mapping[str, tuple[str, ...]] = {
     INDIA_VIX: (INDIA_VIX, "indiavix_nse*"),
 }
 """Symbol of an index to the names of its files without `.csv` or `.csv.gz`, best first."""
+
+INTRADAY_INDEX_STEMS: Mapping[str, str] = {
+    "NIFTY": NIFTY50,
+    NIFTY50: NIFTY50,
+    NIFTY_BANK: NIFTY_BANK,
+    INDIA_VIX: INDIA_VIX,
+}
+"""Name of an intraday file without `.csv` or `.csv.gz` to the symbol of its index."""
 
 
 def find_index_files(folder: Path | None) -> dict[str, tuple[Path, ...]]:
@@ -72,17 +88,10 @@ def read_index(symbol: str, paths: Sequence[Path], *, sessions: pl.Series) -> tu
     splits: list[Split] = []
     digests: list[str] = []
     for path in paths:
-        table, digest = read_csv_file(path)
-        layout = recognise(table.columns, INDEX_LAYOUTS, where=path)
-        splits.append(
-            split_quarantine(
-                to_raw(table, layout),
-                as_read=table,
-                symbol=symbol,
-                row_format=layout.row_format,
-                sessions=sessions,
-            )
+        split, digest = split_file(
+            path, symbol=symbol, interval=DAILY, layouts=INDEX_LAYOUTS, sessions=sessions
         )
+        splits.append(split)
         digests.append(digest)
     good = _continued([split.good for split in splits])
     quarantine = pl.concat([split.quarantine for split in splits])

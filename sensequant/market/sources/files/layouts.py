@@ -6,12 +6,15 @@ here: reading bytes (`reading`), judging rows (`market.quality`).
 Layouts
 -------
 - `nse_bhavcopy`: NSE's full bhavcopy (`sec_bhavdata_full`); turnover in lakh (1e5) rupees.
+- `nse_udiff`: NSE's bhavcopy since 2024-07-08, in the common format of the Indian exchanges
+  (UDiFF); turnover in rupees, no deliveries, no average price.
 - `nse_secwise`: NSE's security-wise archive; turnover in rupees; prices with thousands commas.
 - `nsepy`: the widely spread NIFTY-50 set made with nsepy; its turnover is rupees times 1e5.
 - `nse_index`: NSE index history with turnover in crore (1e7) rupees.
 - `nse_vix`: NSE's India VIX history, without volume.
 - `yahoo_index`: Yahoo Finance index history.
 - `index_timestamp`: index history with a timestamp, such as the total return index.
+- `sensequant_csv`: what `market.export` writes; it names the source of each row.
 
 An index is no share: where its layout has no volume, none of it traded, so its volume is 0.
 """
@@ -23,9 +26,19 @@ from pathlib import Path
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
+from sensequant.market.bars import BAR_SCHEMA
 from sensequant.market.quality import RAW_COLUMNS, RowFormat
 
-__all__ = ["INDEX_LAYOUTS", "STOCK_LAYOUTS", "Layout", "recognise", "to_raw"]
+__all__ = [
+    "BHAVCOPY",
+    "INDEX_LAYOUTS",
+    "OWN",
+    "STOCK_LAYOUTS",
+    "UDIFF",
+    "Layout",
+    "recognise",
+    "to_raw",
+]
 
 _DAY_MONTH_YEAR = "%d-%b-%Y"
 _ISO = "%Y-%m-%d"
@@ -45,12 +58,20 @@ class Layout:
         Our column to the text that holds where the layout has no such column.
     n_date_characters
         Length of the date within the session column; what follows is a time of day.
+    also_needed
+        Normalised names of further columns by which the layout is recognised.
     """
 
     row_format: RowFormat
     columns: Mapping[str, str]
     constants: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     n_date_characters: int | None = None
+    also_needed: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Normalised names of the columns that a file of this layout has."""
+        return frozenset((*self.columns.values(), *self.also_needed))
 
     @property
     def name(self) -> str:
@@ -58,7 +79,7 @@ class Layout:
         return self.row_format.source
 
 
-_BHAVCOPY = Layout(
+BHAVCOPY = Layout(
     RowFormat("nse_bhavcopy", _DAY_MONTH_YEAR, turnover_unit_inr=1e5),
     {
         "source_symbol": "symbol",
@@ -74,6 +95,22 @@ _BHAVCOPY = Layout(
         "turnover_inr": "turnover_lacs",
         "n_trades": "no_of_trades",
         "delivered_volume": "deliv_qty",
+    },
+)
+UDIFF = Layout(
+    RowFormat("nse_udiff", _ISO),
+    {
+        "source_symbol": "tckrsymb",
+        "series": "sctysrs",
+        "session": "traddt",
+        "previous_close": "prvsclsgpric",
+        "open": "opnpric",
+        "high": "hghpric",
+        "low": "lwpric",
+        "close": "clspric",
+        "volume": "ttltradgvol",
+        "turnover_inr": "ttltrfval",
+        "n_trades": "ttlnboftxsexctd",
     },
 )
 _SECWISE = Layout(
@@ -138,10 +175,16 @@ _INDEX_TIMESTAMP = Layout(
     n_date_characters=10,
 )
 
-STOCK_LAYOUTS = (_BHAVCOPY, _SECWISE, _NSEPY)
+OWN = Layout(
+    RowFormat("sensequant_csv", _ISO),
+    {name: name for name in RAW_COLUMNS if name in BAR_SCHEMA},
+    also_needed=("interval", "source", "is_simulated", "is_final"),
+)
+
+STOCK_LAYOUTS = (OWN, BHAVCOPY, UDIFF, _SECWISE, _NSEPY)
 """Layouts of a stock's or fund's file."""
 
-INDEX_LAYOUTS = (_NSE_INDEX, _NSE_VIX, _YAHOO_INDEX, _INDEX_TIMESTAMP)
+INDEX_LAYOUTS = (OWN, _NSE_INDEX, _NSE_VIX, _YAHOO_INDEX, _INDEX_TIMESTAMP)
 """Layouts of an index's file, the more demanding ones first: Yahoo's columns are in others too."""
 
 
@@ -163,10 +206,10 @@ def recognise(header: Sequence[str], layouts: Sequence[Layout], *, where: Path) 
         The header is that of none of them.
     """
     for layout in layouts:
-        if set(layout.columns.values()) <= set(header):
+        if layout.needed <= set(header):
             return layout
-    nearest = max(layouts, key=lambda layout: len(set(layout.columns.values()) & set(header)))
-    missing = sorted(set(nearest.columns.values()) - set(header))
+    nearest = max(layouts, key=lambda layout: len(layout.needed & set(header)))
+    missing = sorted(nearest.needed - set(header))
     raise InvalidBarsError(
         "file has none of the known layouts",
         where=str(where),

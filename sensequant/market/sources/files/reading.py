@@ -1,15 +1,17 @@
-"""Bytes of one CSV file, plain or gzipped, to a table of texts.
+"""Bytes of one CSV file, plain, gzipped or zipped, to a table of texts.
 
 Belongs here: opening, unpacking and parsing one file, and the errors of a file that is damaged.
 Does not belong here: what the columns mean (`layouts`).
 
-Every cell stays text: whether it is a number is decided, row by row, by `market.quality`.
+Every cell stays text: whether it is a number is decided, row by row, by `market.quality`. A zip
+archive holds one CSV file, as NSE packs its bhavcopies.
 """
 
 import csv
 import gzip
 import hashlib
 import io
+import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +20,12 @@ import polars as pl
 
 from sensequant.errors import InvalidBarsError, MissingBarsError
 
-__all__ = ["CSV_SUFFIXES", "CsvFile", "csv_stem", "normalised", "read_csv_file"]
+__all__ = ["CSV_SUFFIXES", "CsvFile", "csv_stem", "normalised", "read_csv_file", "read_csv_head"]
 
 CSV_SUFFIXES = (".csv.gz", ".csv")
+
+_N_HEAD_BYTES = 1 << 15
+_GZIP_WINDOW = 31
 
 
 class CsvFile(NamedTuple):
@@ -44,7 +49,7 @@ def normalised(name: str) -> str:
 
 
 def read_csv_file(path: Path) -> CsvFile:
-    """Read one CSV file, plain or gzipped.
+    """Read one CSV file, plain, gzipped or zipped.
 
     Raises
     ------
@@ -54,8 +59,7 @@ def read_csv_file(path: Path) -> CsvFile:
         It holds no row.
     """
     packed = _bytes_of(path)
-    content = _unpacked(packed, path) if path.name.endswith(".gz") else packed
-    table = _parsed(content, path)
+    table = _parsed(_unpacked(packed, path), path)
     if table.is_empty():
         raise MissingBarsError(
             "file has a header and no rows" if table.width else "file is empty",
@@ -71,6 +75,27 @@ def read_csv_file(path: Path) -> CsvFile:
     return CsvFile(table.rename(dict(zip(table.columns, names, strict=True))), _sha256(packed))
 
 
+def read_csv_head(path: Path) -> pl.DataFrame | None:
+    """Return the first rows of a CSV file, plain or gzipped, or None where that is not possible.
+
+    It serves to tell what a file holds before it is asked for; why a file cannot be read is told
+    by `read_csv_file`, which reads all of it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_N_HEAD_BYTES)
+        if path.name.endswith(".gz"):
+            content = zlib.decompressobj(_GZIP_WINDOW).decompress(content, 2 * _N_HEAD_BYTES)
+        whole_lines = content[: content.rfind(b"\n") + 1] or content
+        table = pl.read_csv(io.BytesIO(whole_lines), infer_schema=False)
+    except (OSError, zlib.error, pl.exceptions.PolarsError, UnicodeError):
+        return None
+    names = [normalised(name) for name in table.columns]
+    if len(set(names)) < len(names):
+        return None
+    return table.rename(dict(zip(table.columns, names, strict=True)))
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -80,9 +105,20 @@ def _bytes_of(path: Path) -> bytes:
 
 def _unpacked(packed: bytes, path: Path) -> bytes:
     try:
-        return gzip.decompress(packed)
-    except (OSError, EOFError, zlib.error) as error:
+        if path.suffix == ".zip":
+            return _only_member(packed, path)
+        return gzip.decompress(packed) if path.suffix == ".gz" else packed
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+        # RuntimeError is how zipfile refuses an encrypted member.
         raise _unreadable(path, "archive is damaged or cut off", str(error)) from error
+
+
+def _only_member(packed: bytes, path: Path) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        names = archive.namelist()
+        if len(names) != 1 or not names[0].lower().endswith(".csv"):
+            raise _unreadable(path, "archive does not hold one CSV file", ", ".join(names) or "-")
+        return archive.read(names[0])
 
 
 def _parsed(content: bytes, path: Path) -> pl.DataFrame:
@@ -110,7 +146,7 @@ def _unreadable(path: Path, what: str, found: str) -> InvalidBarsError:
     return InvalidBarsError(
         what,
         where=str(path),
-        expected="a CSV table in UTF-8, plain or gzipped",
+        expected="a CSV table in UTF-8, plain, gzipped or alone in a zip archive",
         found=found,
         remedy="fetch the file again or remove it",
     )

@@ -1,41 +1,38 @@
 """A folder of files as a source of bars.
 
-Belongs here: which files of a folder are symbols, where indices and corporate actions lie beside
-them. Does not belong here: layouts (`layouts`, `cache_files`, `index_files`, `action_files`).
+Belongs here: what is fetched from which files, and where indices and corporate actions lie beside
+them. Does not belong here: what lies in the folder (`catalogue`), how a file is read
+(`single_files`, `day_files`, `cache_files`, `index_files`, `action_files`).
 
-A folder holds `SYMBOL.csv` or `SYMBOL.csv.gz`, in any of the layouts of `layouts`, or
-`SYMBOL/1day/YYYY-MM-DD.csv`, the cache of the replaced system. The name of the file is the symbol,
-whatever names stand in its rows. Indices are looked for in `index`, corporate actions in
+A folder holds one of these:
+
+- `SYMBOL.csv` or `SYMBOL.csv.gz`, daily or intraday, in any of the layouts of `layouts` and
+  `intraday_layouts`; the name of the file is the symbol, whatever names stand in its rows;
+- `SYMBOL/INTERVAL/YYYY-MM-DD.csv`, the cache of the replaced system;
+- NSE's bhavcopies, one file for each session with all symbols (`day_files`).
+
+Indices are looked for in `index`, corporate actions in
 `corporate_actions/corporate_actions.parquet`: first inside the folder, then beside it. A place that
 is given explicitly wins and must exist.
 """
 
-from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 import polars as pl
 
 from sensequant.errors import ConfigError, MissingBarsError
-from sensequant.market.adjustments import ACTION_SCHEMA
+from sensequant.market.actions import ACTION_SCHEMA
+from sensequant.market.intervals import DAILY, Interval
 from sensequant.market.quality import Split, split_quarantine
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import Chunk, Fetched, require_known, require_range
 from sensequant.market.sources.files.action_files import ACTIONS_FILE, read_actions
-from sensequant.market.sources.files.cache_files import (
-    CACHE_FORMAT,
-    cache_folders,
-    cache_to_raw,
-    read_cache,
-)
-from sensequant.market.sources.files.index_files import (
-    INDEX_FILE_STEMS,
-    find_index_files,
-    read_index,
-)
-from sensequant.market.sources.files.layouts import STOCK_LAYOUTS, recognise, to_raw
-from sensequant.market.sources.files.reading import csv_stem, read_csv_file
-from sensequant.market.symbols import validate_symbol
+from sensequant.market.sources.files.cache_files import cache_format, cache_to_raw, read_cache
+from sensequant.market.sources.files.catalogue import read_catalogue
+from sensequant.market.sources.files.day_files import DayFiles
+from sensequant.market.sources.files.index_files import find_index_files, read_index
+from sensequant.market.sources.files.layouts import STOCK_LAYOUTS
+from sensequant.market.sources.files.single_files import split_file
 
 __all__ = ["FilesSource"]
 
@@ -46,7 +43,7 @@ class FilesSource:
     Parameters
     ----------
     folder
-        Folder with one file, or one folder of daily files, per symbol.
+        Folder with files per symbol, or with files per session.
     index_folder
         Folder with index files; None looks beside the bars and does without if none is there.
     actions_path
@@ -55,8 +52,8 @@ class FilesSource:
     Raises
     ------
     ConfigError
-        A folder or file is missing, the folder holds no bars, a name is no symbol, or one symbol
-        has two files.
+        A folder or file is missing, the folder holds no bars or two kinds of files, a name is no
+        symbol, or one symbol has two files of one interval.
     """
 
     name = "files"
@@ -67,7 +64,13 @@ class FilesSource:
     ) -> None:
         _require(folder, is_there=folder.is_dir(), expected="a folder of bars")
         self._folder = folder
-        self._places = _stock_places(folder)
+        self._catalogue = read_catalogue(folder)
+        self._days = DayFiles(self._catalogue.days) if self._catalogue.days else None
+        _require(
+            folder,
+            is_there=not self._catalogue.is_empty,
+            expected="files SYMBOL.csv or SYMBOL.csv.gz, or NSE's bhavcopies",
+        )
         if index_folder is not None:
             _require(index_folder, is_there=index_folder.is_dir(), expected="a folder of indices")
         self._indices = find_index_files(index_folder or _companion(folder, "index"))
@@ -75,53 +78,61 @@ class FilesSource:
             _require(actions_path, is_there=actions_path.is_file(), expected="a Parquet file")
         self._actions_path = actions_path or _companion(folder, f"corporate_actions/{ACTIONS_FILE}")
 
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """Lengths of bars of which the folder has a stock or an index."""
+        return self._catalogue.intervals
+
     def symbols(self) -> tuple[str, ...]:
-        """Return the stocks and funds in the folder, sorted."""
-        return tuple(self._places)
-
-    def plan(self, symbols: Sequence[str], start: date | None, end: date | None) -> list[Chunk]:
-        """Return one chunk per symbol and index, over the whole history that the files hold.
-
-        A file is read whole anyway, and what lies before `start` warms up the features.
+        """Return the stocks and funds in the folder, of whatever interval, sorted.
 
         Raises
         ------
-        ConfigError
-            A symbol is not in the folder, or the range is upside down.
+        InvalidBarsError
+            The folder holds bhavcopies, which must be read for this, and one is damaged.
         """
-        require_range(start, end)
-        for symbol in symbols:
-            require_known(symbol, self._places, source=str(self._folder))
-        return [Chunk(symbol) for symbol in (*dict.fromkeys(symbols), *self._indices)]
+        return self._catalogue.symbols if self._days is None else self._days.symbols()
+
+    def indices(self, interval: Interval = DAILY) -> tuple[str, ...]:
+        """Return the indices that have bars of this length."""
+        if interval == DAILY:
+            return tuple(self._indices)
+        return tuple(self._catalogue.indices[interval])
+
+    def sessions_per_chunk(self, interval: Interval) -> int | None:  # noqa: ARG002 (one for all)
+        """Return None: a file is read whole anyway, so one chunk holds all there is."""
+        return None
 
     def fetch(self, chunk: Chunk) -> Fetched:
         """Read, check and cut the bars of one symbol or index.
 
+        No bars come back where the file has none of them, or where all are refused; the quarantine
+        and the report then tell why. Two bhavcopies of a session that differ are a finding,
+        `bhavcopies_differ`, followed by the number of such bars of the symbol.
+
         Raises
         ------
         ConfigError
-            The symbol is not in the folder.
+            The symbol or the interval is not in the folder.
         InvalidBarsError
             Its file is damaged or has no known layout.
         MissingBarsError
-            No valid bar is left within the chunk.
+            It has no file of this interval, or the file holds no row at all.
         """
         require_range(chunk.start, chunk.end)
-        known = (*self._places, *self._indices)
-        require_known(chunk.symbol, known, source=str(self._folder))
-        split, digest = self._read(chunk.symbol)
+        self._require_interval(chunk)
+        findings: tuple[str, ...] = ()
+        if chunk.symbol in self._indices and chunk.interval == DAILY:
+            paths = self._indices[chunk.symbol]
+            split, digest = read_index(chunk.symbol, paths, sessions=_sessions())
+        elif self._days is not None:
+            split, n_different = self._days.split(chunk.symbol, sessions=_sessions())
+            digest = self._days.digest()
+            findings = (f"bhavcopies_differ:{n_different}",) if n_different else ()
+        else:
+            split, digest = self._read(chunk.symbol, chunk.interval)
         bars = _cut(split.good, chunk)
-        if bars.is_empty():
-            raise MissingBarsError(
-                "no valid bars",
-                where=f"{chunk.symbol} in {self._folder}",
-                expected=f"bars from {chunk.start or 'the first'} to {chunk.end or 'the last'}",
-                found=f"{split.good.height} outside that range, "
-                f"{split.quarantine.height} rows refused {split.report.n_by_reason}, "
-                f"{sum(split.report.n_by_dropped_series.values())} of other series",
-                remedy="widen the range, or fetch the file again",
-            )
-        return Fetched(bars, split.quarantine, split.report, digest)
+        return Fetched(bars, split.quarantine, split.report, digest, findings=findings)
 
     def actions(self) -> pl.DataFrame:
         """Return the corporate actions beside the bars, of all companies, or an empty frame."""
@@ -129,54 +140,55 @@ class FilesSource:
             return ACTION_SCHEMA.to_frame()
         return read_actions(self._actions_path)
 
-    def _read(self, symbol: str) -> tuple[Split, str]:
-        sessions = nse_calendar().numbers()["session"]
-        if symbol in self._indices:
-            return read_index(symbol, self._indices[symbol], sessions=sessions)
-        place = self._places[symbol]
-        if place.is_dir():
-            table, digest = read_cache(place)
-            raw, row_format = cache_to_raw(table), CACHE_FORMAT
-        else:
-            table, digest = read_csv_file(place)
-            layout = recognise(table.columns, STOCK_LAYOUTS, where=place)
-            raw, row_format = to_raw(table, layout), layout.row_format
+    def _read(self, symbol: str, interval: Interval) -> tuple[Split, str]:
+        place = self._place(symbol, interval)
+        if not place.is_dir():
+            return split_file(
+                place,
+                symbol=symbol,
+                interval=interval,
+                layouts=STOCK_LAYOUTS,
+                sessions=_sessions(),
+            )
+        table, digest = read_cache(place)
         split = split_quarantine(
-            raw, as_read=table, symbol=symbol, row_format=row_format, sessions=sessions
+            cache_to_raw(table, interval),
+            as_read=table,
+            symbol=symbol,
+            row_format=cache_format(interval),
+            sessions=_sessions(),
+            interval=interval,
         )
         return split, digest
 
-
-def _stock_places(folder: Path) -> dict[str, Path]:
-    places = cache_folders(folder)
-    for path in sorted(folder.iterdir()):
-        symbol = csv_stem(path)
-        if symbol is None:
-            continue
-        if symbol in places:
-            raise ConfigError(
-                "symbol has two files",
-                where=str(folder),
-                expected="one file per symbol",
-                found=f"{places[symbol].relative_to(folder)} and {path.name}",
-                remedy="remove one of them",
+    def _place(self, symbol: str, interval: Interval) -> Path:
+        places = self._catalogue.stocks[interval] | self._catalogue.indices[interval]
+        if symbol not in places:
+            raise MissingBarsError(
+                "symbol has no bars of this interval",
+                where=f"{symbol} {interval} in {self._folder}",
+                expected="a file of the symbol",
+                found="files of other intervals, or of other symbols",
+                remedy="add the file, or leave the symbol out",
             )
-        places[symbol] = path
-    _require(folder, is_there=bool(places), expected="files SYMBOL.csv or SYMBOL.csv.gz")
-    for symbol in places:
-        _require_stock(symbol, folder)
-    return dict(sorted(places.items()))
+        return places[symbol]
+
+    def _require_interval(self, chunk: Chunk) -> None:
+        known = (*self.symbols(), *self.indices(), *self.indices(chunk.interval))
+        require_known(chunk.symbol, known, source=str(self._folder))
+        # An index has its own folder, so it may be daily beside intraday stocks.
+        if chunk.interval not in self.intervals and chunk.symbol not in self.indices():
+            raise ConfigError(
+                "folder has no bars of this interval",
+                where=str(self._folder),
+                expected=", ".join(self.intervals),
+                found=chunk.interval,
+                remedy="ask for another interval, or add files of it",
+            )
 
 
-def _require_stock(symbol: str, folder: Path) -> None:
-    validate_symbol(symbol)
-    if symbol in INDEX_FILE_STEMS:
-        raise ConfigError(
-            "an index stands among the stocks",
-            where=f"{folder}: {symbol}",
-            expected="stocks and funds only",
-            remedy="move the file into the folder `index` inside or beside this one",
-        )
+def _sessions() -> pl.Series:
+    return nse_calendar().numbers()["session"]
 
 
 def _companion(folder: Path, name: str) -> Path | None:

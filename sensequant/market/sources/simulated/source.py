@@ -7,12 +7,13 @@ Every bar says `is_simulated` and `source` "simulated". Prices stand on the tick
 Events, with `has_events`: the last stock is listed `LISTING_SESSION` sessions after the start, the
 second is split 10:1 at `SPLIT_SESSION`, the first lacks the sessions of `HOLE_SESSIONS`.
 
+Intraday bars are cut out of the daily ones (`intraday`); indices have daily bars only.
+
 NIFTY50 is the index of equal weights over the stocks that are listed; NIFTY50TRI adds a constant
 dividend yield and, like the real one, has only a close. Neither is traded: their volume is 0.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
 from typing import NamedTuple
@@ -21,13 +22,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sensequant.errors import MissingBarsError
-from sensequant.market.adjustments import ACTION_SCHEMA
+from sensequant.errors import ConfigError, MissingBarsError
+from sensequant.market.actions import ACTION_SCHEMA, actions_frame
 from sensequant.market.bars import BAR_SCHEMA
+from sensequant.market.intervals import INTERVALS, Interval, is_intraday
 from sensequant.market.quality import QUARANTINE_SCHEMA, QualityReport
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import Chunk, Fetched, require_known, require_range
 from sensequant.market.sources.simulated.config import SimulatedConfig
+from sensequant.market.sources.simulated.intraday import aggregate_minutes, minute_bars
 from sensequant.market.sources.simulated.paths import (
     OVERNIGHT_VARIANCE_FRAC,
     SESSIONS_PER_YEAR,
@@ -37,7 +40,7 @@ from sensequant.market.sources.simulated.paths import (
     stream,
 )
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI
-from sensequant.records import digest_of
+from sensequant.records import derive_seed, digest_of
 
 __all__ = [
     "DIVIDEND_YIELD_FRAC",
@@ -106,18 +109,18 @@ class SimulatedSource:
         width = max(2, len(str(self.config.n_symbols)))
         return tuple(f"SIM{number:0{width}d}" for number in range(1, self.config.n_symbols + 1))
 
-    def plan(self, symbols: Sequence[str], start: date | None, end: date | None) -> list[Chunk]:
-        """Return one chunk per symbol and index, over the whole history.
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """All of them."""
+        return INTERVALS
 
-        Raises
-        ------
-        ConfigError
-            A symbol is not in this market, or the range is upside down.
-        """
-        require_range(start, end)
-        for symbol in symbols:
-            require_known(symbol, self.symbols(), source=SOURCE)
-        return [Chunk(symbol) for symbol in (*dict.fromkeys(symbols), *_INDICES)]
+    def indices(self) -> tuple[str, ...]:
+        """Return the two indices, which have daily bars only."""
+        return _INDICES
+
+    def sessions_per_chunk(self, interval: Interval) -> int | None:  # noqa: ARG002
+        """Return None: one chunk holds the whole history, whatever the interval."""
+        return None
 
     def fetch(self, chunk: Chunk) -> Fetched:
         """Return the bars of one stock or index; cutting by dates never changes a value.
@@ -125,26 +128,29 @@ class SimulatedSource:
         Raises
         ------
         ConfigError
-            The symbol is not in this market, or the range is upside down.
+            The symbol is not in this market, it is an index and the interval intraday, or the
+            range is upside down.
         MissingBarsError
             No bar lies within the chunk.
         """
         require_range(chunk.start, chunk.end)
         require_known(chunk.symbol, (*self.symbols(), *_INDICES), source=SOURCE)
-        is_index = chunk.symbol in _INDICES
-        whole = self._index_bars(chunk.symbol) if is_index else self._stock_bars(chunk.symbol)
-        bars = whole.filter(
+        whole = self._daily_bars(chunk.symbol)
+        daily = whole.filter(
             pl.col("session").is_between(chunk.start or date.min, chunk.end or date.max)
         )
+        bars = self._intraday_bars(chunk, daily) if is_intraday(chunk.interval) else daily
         if bars.is_empty():
             raise MissingBarsError(
                 "no simulated bars",
-                where=chunk.symbol,
+                where=f"{chunk.symbol} {chunk.interval}",
                 expected=f"bars from {whole['session'].min()} to {whole['session'].max()}",
                 found=f"a request from {chunk.start} to {chunk.end}",
                 remedy="widen the range",
             )
-        digest = digest_of([self.config, chunk.symbol, self._sessions[-1]])
+        if is_intraday(chunk.interval):
+            whole = bars
+        digest = digest_of([self.config, chunk.symbol, chunk.interval, self._sessions[-1]])
         return Fetched(bars, QUARANTINE_SCHEMA.to_frame(), _report(chunk.symbol, whole), digest)
 
     def actions(self) -> pl.DataFrame:
@@ -153,7 +159,7 @@ class SimulatedSource:
             return ACTION_SCHEMA.to_frame()
         subject = "Face Value Split (Sub-Division) - From Rs 10/- Per Share To Re 1/- Per Share"
         row = (self.symbols()[1], self._sessions[SPLIT_SESSION], "split", SPLIT_RATIO)
-        return pl.DataFrame([(*row, subject, SOURCE)], schema=ACTION_SCHEMA, orient="row")
+        return actions_frame([(*row, subject, SOURCE)])
 
     @cached_property
     def _sessions(self) -> list[date]:
@@ -170,6 +176,32 @@ class SimulatedSource:
         if self.config.has_events:
             is_listed[:LISTING_SESSION, -1] = False
         return is_listed
+
+    @cached_property
+    def _bars_by_symbol(self) -> dict[str, pl.DataFrame]:
+        return {}
+
+    def _daily_bars(self, symbol: str) -> pl.DataFrame:
+        known = self._bars_by_symbol.get(symbol)
+        if known is None:
+            is_index = symbol in _INDICES
+            known = self._index_bars(symbol) if is_index else self._stock_bars(symbol)
+            self._bars_by_symbol[symbol] = known
+        return known
+
+    def _intraday_bars(self, chunk: Chunk, daily: pl.DataFrame) -> pl.DataFrame:
+        if chunk.symbol in _INDICES:
+            raise ConfigError(
+                "the simulated indices have no intraday bars",
+                where=f"{chunk.symbol} {chunk.interval}",
+                expected="a stock, or daily bars",
+                remedy="ask for 1day",
+            )
+        seed = derive_seed(self.config.seed, "simulated", "intraday", chunk.symbol)
+        minutes = minute_bars(daily, seed=seed, calendar=nse_calendar())
+        if chunk.interval == "1minute":
+            return minutes
+        return aggregate_minutes(minutes, chunk.interval)
 
     def _stock_bars(self, symbol: str) -> pl.DataFrame:
         column = self.symbols().index(symbol)

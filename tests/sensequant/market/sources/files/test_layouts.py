@@ -10,6 +10,7 @@ from sensequant.market.quality import RAW_COLUMNS
 from sensequant.market.sources.files.layouts import (
     INDEX_LAYOUTS,
     STOCK_LAYOUTS,
+    Layout,
     recognise,
     to_raw,
 )
@@ -18,6 +19,13 @@ HEADERS = {
     "nse_bhavcopy": "SYMBOL, SERIES, DATE1, PREV_CLOSE, OPEN_PRICE, HIGH_PRICE, LOW_PRICE, "
     "LAST_PRICE, CLOSE_PRICE, AVG_PRICE, TTL_TRD_QNTY, TURNOVER_LACS, NO_OF_TRADES, DELIV_QTY, "
     "DELIV_PER",
+    "nse_udiff": "TradDt,BizDt,Sgmt,Src,FinInstrmTp,FinInstrmId,ISIN,TckrSymb,SctySrs,XpryDt,"
+    "FininstrmActlXpryDt,StrkPric,OptnTp,FinInstrmNm,OpnPric,HghPric,LwPric,ClsPric,LastPric,"
+    "PrvsClsgPric,UndrlygPric,SttlmPric,OpnIntrst,ChngInOpnIntrst,TtlTradgVol,TtlTrfVal,"
+    "TtlNbOfTxsExctd,SsnId,NewBrdLotQty,Rmks,Rsvd1,Rsvd2,Rsvd3,Rsvd4",
+    "sensequant_csv": "interval,symbol,session,open,high,low,close,volume,previous_close,"
+    "average_price,turnover_inr,n_trades,delivered_volume,series,source_symbol,source,"
+    "is_simulated,fetched_at_utc,is_final",
     "nse_secwise": "symbol,series,date,prevclose,openprice,highprice,lowprice,lastprice,closeprice,"
     "averageprice,totaltradedquantity,turnoverinrs,no.oftrades,deliverableqty,%dlyqttotradedqty",
     "nsepy": "Date,Symbol,Series,Prev Close,Open,High,Low,Last,Close,VWAP,Volume,Turnover,Trades,"
@@ -41,7 +49,7 @@ def test_each_header_is_recognised(name: str) -> None:
         own, others = others, own
 
     assert recognise(columns(name), own, where=Path("x")).name == name
-    if name != "nsepy":
+    if name not in {"nsepy", "sensequant_csv"}:
         with pytest.raises(InvalidBarsError, match="none of the known layouts"):
             recognise(columns(name), others, where=Path("x"))
 
@@ -61,7 +69,9 @@ def test_a_wrong_layout_is_told_what_it_lacks() -> None:
 @pytest.mark.parametrize("name", HEADERS)
 def test_rows_come_under_our_names(name: str) -> None:
     """Every column of ours is there, as text, whether the layout has it or not."""
-    layouts = {layout.name: layout for layout in (*STOCK_LAYOUTS, *INDEX_LAYOUTS)}
+    layouts: dict[str, Layout] = {
+        layout.name: layout for layout in (*STOCK_LAYOUTS, *INDEX_LAYOUTS)
+    }
     layout = layouts[name]
     table = pl.DataFrame([{column: f"<{column}>" for column in columns(name)}] * 2)
 

@@ -3,14 +3,14 @@
 import gzip
 import hashlib
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from sensequant.errors import ConfigError, InvalidBarsError, MissingBarsError
-from sensequant.market.bars import validate_bars
+from sensequant.market.bars import BAR_SCHEMA, validate_bars
 from sensequant.market.sources.base import BarSource, Chunk
 from sensequant.market.sources.files.source import FilesSource
 
@@ -53,6 +53,8 @@ def test_the_names_of_the_files_are_the_symbols(folder: Path) -> None:
     source: BarSource = FilesSource(folder)
 
     assert source.symbols() == ("ETERNAL", "M&M", "TMPV")
+    assert (source.intervals, source.indices()) == (("1day",), ())
+    assert source.sessions_per_chunk("1day") is None
     assert (source.name, source.is_simulated) == ("files", False)
     assert source.actions().is_empty()
 
@@ -104,32 +106,34 @@ def test_a_chunk_cuts_the_bars_and_not_the_report(folder: Path) -> None:
     cut = source.fetch(Chunk("TMPV", end=date(2024, 1, 1)))
     assert cut.bars["session"].to_list() == [date(2024, 1, 1)]
     assert cut.report.n_rows_read == 3
-    with pytest.raises(MissingBarsError, match=r"TMPV.*2 outside that range"):
-        source.fetch(Chunk("TMPV", start=date(2025, 1, 1)))
+    later = source.fetch(Chunk("TMPV", start=date(2025, 1, 1)))
+    assert later.bars.is_empty()
+    assert later.bars.schema == BAR_SCHEMA
+    assert later.report == cut.report
 
 
-def test_a_plan_has_one_chunk_per_symbol_and_index(folder: Path) -> None:
-    """The whole history is planned, whatever the range, because features need what is before."""
+def test_the_indices_beside_the_stocks(folder: Path) -> None:
+    """They have names of their own, and are no stocks."""
     (folder / "index").mkdir()
     (folder / "index" / "NIFTY50.csv").write_text("Date,Open,High,Low,Close,Volume\n")
 
-    plan = FilesSource(folder).plan(["TMPV", "M&M", "TMPV"], date(2024, 1, 1), date(2024, 2, 1))
+    source = FilesSource(folder)
 
-    assert plan == [Chunk("TMPV"), Chunk("M&M"), Chunk("NIFTY50")]
+    assert source.indices() == ("NIFTY50",)
+    assert source.indices("5minute") == ()
+    assert "NIFTY50" not in source.symbols()
 
 
 def test_requests_that_are_wrong(folder: Path) -> None:
-    """An unknown symbol is told its neighbour, a range upside down is refused."""
+    """An unknown symbol is told its neighbour; a range upside down and an interval are refused."""
     source = FilesSource(folder)
 
-    with pytest.raises(ConfigError, match="did you mean ETERNAL"):
-        source.plan(["ETERNEL"], None, None)
     with pytest.raises(ConfigError, match="did you mean TMPV"):
         source.fetch(Chunk("TMVP"))
     with pytest.raises(ConfigError, match="upside down"):
-        source.plan(["TMPV"], date(2024, 2, 1), date(2024, 1, 1))
-    with pytest.raises(ConfigError, match="upside down"):
         source.fetch(Chunk("TMPV", start=date(2024, 2, 1), end=date(2024, 1, 1)))
+    with pytest.raises(ConfigError, match=r"no bars of this interval.*1day.*5minute"):
+        source.fetch(Chunk("TMPV", "5minute"))
 
 
 def test_companions_are_found_inside_beside_and_where_told(folder: Path, tmp_path: Path) -> None:
@@ -184,17 +188,65 @@ def test_a_symbol_in_both_shapes_is_refused(folder: Path) -> None:
 
 
 def test_files_that_cannot_be_used(folder: Path) -> None:
-    """A wrong layout and a file of nothing but wrong rows raise what a run can skip."""
+    """A wrong layout raises what a run can skip; of nothing but wrong rows no bar comes back."""
     (folder / "ETERNAL.csv").write_text("time,price\n1,2\n")
     (folder / "M&M.csv").write_text(NSEPY.splitlines()[0] + "\nnever,TISCO,EQ" + ",1" * 12)
     source = FilesSource(folder)
 
     with pytest.raises(InvalidBarsError, match="none of the known layouts"):
         source.fetch(Chunk("ETERNAL"))
-    with pytest.raises(
-        MissingBarsError, match=r"1 rows refused {'bad_date': 1}, 0 of other series"
-    ):
+    nothing = source.fetch(Chunk("M&M"))
+    assert nothing.bars.is_empty()
+    assert nothing.quarantine["reason"].to_list() == ["bad_date"]
+    (folder / "M&M.csv").write_text(NSEPY.splitlines()[0] + "\n")
+    with pytest.raises(MissingBarsError, match="header and no rows"):
         source.fetch(Chunk("M&M"))
+
+
+FIVE_MINUTES = (
+    "datetime,symbol,open,high,low,close,volume\n"
+    "2024-01-02 09:20:00,NSE:M_M,101.0,102.0,101.0,102.0,20.0\n"
+    "2024-01-02 09:15:00,NSE:M_M,100.0,101.0,100.0,101.0,10.0\n"
+    "2024-01-02 09:20:00,NSE:M_M,101.0,102.0,101.0,102.0,20.0\n"
+    "2024-01-01 15:25:00,NSE:M_M,99.0,100.0,99.0,100.0,5.0\n"
+)
+
+
+def test_intraday_files(folder: Path) -> None:
+    """Unsorted rows, a row that stands twice, and a name that stands for M&M."""
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "M_M.csv").write_text(FIVE_MINUTES)
+    (folder / "NIFTY.csv.gz").write_bytes(gzip.compress(FIVE_MINUTES.encode()))
+    source = FilesSource(folder)
+
+    fetched = source.fetch(Chunk("M&M", "5minute", start=date(2024, 1, 2)))
+
+    assert (source.intervals, source.symbols()) == (("5minute",), ("M&M",))
+    assert source.indices("5minute") == ("NIFTY50",)
+    assert validate_bars(fetched.bars, "5minute").select(
+        "symbol", "starts_at", "volume", "source_symbol", "source"
+    ).rows() == [
+        ("M&M", datetime(2024, 1, 2, 3, 45, tzinfo=UTC), 10, "NSE:M_M", "intraday_csv"),
+        ("M&M", datetime(2024, 1, 2, 3, 50, tzinfo=UTC), 20, "NSE:M_M", "intraday_csv"),
+    ]
+    assert fetched.report.n_duplicates_dropped == 1
+    assert source.fetch(Chunk("NIFTY50", "5minute")).bars.height == 3
+    with pytest.raises(ConfigError, match=r"no bars of this interval.*5minute.*1day"):
+        source.fetch(Chunk("M&M"))
+
+
+def test_a_daily_index_beside_intraday_stocks(folder: Path) -> None:
+    """The index has a folder of its own, whatever the interval of the stocks."""
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "M_M.csv").write_text(FIVE_MINUTES)
+    (folder / "index").mkdir()
+    (folder / "index" / "NIFTY50.csv").write_text(
+        "Date,Open,High,Low,Close,Volume\n2024-01-01,1,1,1,1,0\n"
+    )
+
+    assert FilesSource(folder).fetch(Chunk("NIFTY50")).bars["close"].to_list() == [1.0]
 
 
 @pytest.mark.real_data
@@ -217,11 +269,7 @@ def test_real_files_are_clean_but_for_what_is_known(
     validate_bars(fetched.bars)
     assert fetched.quarantine.is_empty()
     assert fetched.report.n_duplicates_dropped == n_duplicates
-    assert [chunk.symbol for chunk in source.plan([], None, None)] == [
-        "NIFTY50",
-        "NIFTY50TRI",
-        "INDIAVIX",
-    ]
+    assert source.indices() == ("NIFTY50", "NIFTY50TRI", "INDIAVIX")
 
 
 @pytest.mark.real_data
@@ -251,3 +299,85 @@ def test_rows_without_a_price_in_the_real_vix_are_set_apart(real_data: Path) -> 
         (date(2021, 2, 12), "zero_or_negative_price"),
         (date(2021, 3, 30), "zero_or_negative_price"),
     ]
+
+
+@pytest.mark.real_data
+def test_the_real_five_minute_bars(real_data: Path) -> None:
+    """A stock: 68 sessions from 12:30, and two bars behind the evening of Muhurat set apart."""
+    source = FilesSource(real_data / "intraday_5min_2023")
+
+    fetched = source.fetch(Chunk("TCS", "5minute"))
+
+    assert (source.intervals, len(source.symbols())) == (("5minute",), 49)
+    assert {"BAJAJ-AUTO", "M&M"} <= set(source.symbols())
+    bars = validate_bars(fetched.bars, "5minute")
+    assert bars["session"].n_unique() == 68
+    assert bars["starts_at"][0] == datetime(2023, 8, 31, 7, 0, tzinfo=UTC)
+    muhurat = bars.filter(pl.col("session") == date(2023, 11, 12))["starts_at"]
+    assert (muhurat.len(), muhurat[0]) == (12, datetime(2023, 11, 12, 12, 45, tzinfo=UTC))
+    assert fetched.quarantine.select("starts_at", "reason").rows() == [
+        (datetime(2023, 11, 12, 13, 45, tzinfo=UTC), "outside_hours"),
+        (datetime(2023, 11, 12, 13, 55, tzinfo=UTC), "outside_hours"),
+    ]
+
+
+@pytest.mark.real_data
+def test_the_real_series_that_stands_twice(real_data: Path) -> None:
+    """HDFCBANK's five-minute file repeats all of its rows, which drops half of what was good."""
+    report = (
+        FilesSource(real_data / "intraday_5min_2023").fetch(Chunk("HDFCBANK", "5minute")).report
+    )
+
+    assert (report.n_rows_read, report.n_rows_good, report.n_duplicates_dropped) == (
+        10_000,
+        4998,
+        4998,
+    )
+
+
+@pytest.mark.real_data
+def test_the_real_five_minute_bars_of_an_index(real_data: Path) -> None:
+    """NIFTY is the price index NIFTY50, from 12:25 on, with volumes."""
+    source = FilesSource(real_data / "intraday_5min_2023")
+
+    bars = source.fetch(Chunk("NIFTY50", "5minute")).bars
+
+    assert source.indices("5minute") == ("NIFTY50",)
+    assert bars["starts_at"][0] == datetime(2023, 8, 31, 6, 55, tzinfo=UTC)
+    assert bars["volume"].min() > 0  # pyright: ignore[reportOperatorIssue]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("symbol", "has_volume"), [("SBIN", True), ("BANKNIFTY", False), ("INDIAVIX", False)]
+)
+def test_the_real_one_minute_bars(real_data: Path, symbol: str, *, has_volume: bool) -> None:
+    """40 whole sessions; the bar of 15:30 on the last one is set apart; an index trades nothing."""
+    source = FilesSource(real_data / "intraday_1min_2023_banks")
+
+    fetched = source.fetch(Chunk(symbol, "1minute"))
+
+    assert source.indices("1minute") == ("BANKNIFTY", "INDIAVIX")
+    assert validate_bars(fetched.bars, "1minute").height == 40 * 375
+    assert fetched.quarantine.select("starts_at", "reason").rows() == [
+        (datetime(2023, 6, 1, 10, 0, tzinfo=UTC), "outside_hours")
+    ]
+    assert (fetched.bars["volume"].sum() > 0) is has_volume
+
+
+@pytest.mark.real_data
+def test_the_real_five_minute_bars_agree_with_the_days(real_data: Path) -> None:
+    """Highs and lows are those of the day, but for POWERGRID, adjusted up to its bonus of 1:3."""
+    intraday = FilesSource(real_data / "intraday_5min_2023")
+    daily = FilesSource(real_data / "daily_bhavcopy_2019_2026")
+    differing: dict[str, list[date]] = {}
+    for symbol in ("M&M", "POWERGRID", "TCS"):
+        parts = intraday.fetch(Chunk(symbol, "5minute")).bars
+        days = parts.group_by("session").agg(pl.col("high").max(), pl.col("low").min())
+        both = days.join(daily.fetch(Chunk(symbol)).bars, on="session", suffix="_day")
+        ratio = pl.col("high") / pl.col("high_day")
+        differing[symbol] = sorted(both.filter((ratio - 1).abs() > 0.02)["session"])
+
+    assert (differing["M&M"], differing["TCS"]) == ([], [])
+    assert len(differing["POWERGRID"]) == 8
+    assert max(differing["POWERGRID"]) == date(2023, 9, 11)

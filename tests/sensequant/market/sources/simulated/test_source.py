@@ -10,6 +10,7 @@ import pytest
 from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.market.adjustments import adjust_bars, parse_actions
 from sensequant.market.bars import bars_digest, validate_bars
+from sensequant.market.intervals import INTERVALS, Interval
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import BarSource, Chunk
 from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
@@ -30,15 +31,13 @@ def source() -> SimulatedSource:
 
 
 def test_it_is_a_source_and_says_that_it_is_simulated(source: BarSource) -> None:
-    """Names have as many digits as they need; indices are planned along."""
+    """Names have as many digits as they need; one chunk holds everything, at every interval."""
     assert (source.name, source.is_simulated) == ("simulated", True)
     assert source.symbols() == ("SIM01", "SIM02", "SIM03", "SIM04")
     assert SimulatedSource(SimulatedConfig(n_symbols=100)).symbols()[-1] == "SIM100"
-    assert source.plan(["SIM02", "SIM02"], None, None) == [
-        Chunk("SIM02"),
-        Chunk("NIFTY50"),
-        Chunk("NIFTY50TRI"),
-    ]
+    assert source.indices() == ("NIFTY50", "NIFTY50TRI")
+    assert source.intervals == INTERVALS
+    assert [source.sessions_per_chunk(interval) for interval in INTERVALS] == [None] * 4
 
 
 @pytest.mark.parametrize("symbol", ["SIM01", "SIM02", "SIM03", "SIM04", "NIFTY50", "NIFTY50TRI"])
@@ -78,14 +77,37 @@ def test_cutting_by_dates_changes_no_value(source: SimulatedSource) -> None:
     assert part.equals(whole.filter(pl.col("session").is_between(start, end)))
 
 
+@pytest.mark.parametrize("interval", ["1minute", "5minute", "30minute"])
+def test_intraday_bars_are_valid_and_marked(source: SimulatedSource, interval: Interval) -> None:
+    """They pass the check of bars, and their digest depends on the interval."""
+    chunk = Chunk("SIM02", interval, date(2024, 1, 1), date(2024, 1, 12))
+    fetched = source.fetch(chunk)
+
+    bars = validate_bars(fetched.bars, interval)
+    assert bars["is_simulated"].all()
+    assert fetched.report.n_rows_good == bars.height
+    assert fetched.source_digest != source.fetch(Chunk("SIM02")).source_digest
+
+
+def test_sessions_without_known_hours_have_no_intraday_bars(source: SimulatedSource) -> None:
+    """The drill of March 2024 was in two parts: it has a daily bar and no others."""
+    drill = date(2024, 3, 2)
+
+    assert source.fetch(Chunk("SIM02", "1day", drill, drill)).bars.height == 1
+    with pytest.raises(MissingBarsError, match="SIM02 5minute"):
+        source.fetch(Chunk("SIM02", "5minute", drill, drill))
+
+
 def test_requests_that_are_wrong(source: SimulatedSource) -> None:
     """Unknown symbols, empty and inverted ranges are told."""
     with pytest.raises(ConfigError, match="did you mean SIM01"):
         source.fetch(Chunk("SIM1"))
     with pytest.raises(ConfigError, match="symbol is not in"):
-        source.plan(["RELIANCE"], None, None)
+        source.fetch(Chunk("RELIANCE", "5minute"))
     with pytest.raises(ConfigError, match="upside down"):
-        source.plan(["SIM01"], date(2022, 1, 1), date(2021, 1, 1))
+        source.fetch(Chunk("SIM01", start=date(2022, 1, 1), end=date(2021, 1, 1)))
+    with pytest.raises(ConfigError, match="indices have no intraday bars"):
+        source.fetch(Chunk("NIFTY50", "1minute"))
     with pytest.raises(MissingBarsError, match="widen the range"):
         source.fetch(Chunk("SIM01", end=date(2019, 1, 1)))
 

@@ -1,0 +1,192 @@
+"""The socket that streams market depth: Socket.IO version 5, over websockets only.
+
+Belongs here: the handshake, subscriptions, ticks of five levels. Does not belong here: the thread
+and the port it runs on (`server`).
+
+A client logs in with user and session key, joins ``4.2!<token>`` and receives the event `stock`
+with ``[symbol, seconds since 1970, levels]``, which the SDK takes apart. Outside the hours of a
+session nothing is sent. Quantities are drawn from token, level and number of the tick; prices stand
+one tick apart around the last price.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+import socketio
+from socketio.exceptions import ConnectionRefusedError as SocketRefusal
+
+from sensequant.breeze_simulator.access import Access
+from sensequant.breeze_simulator.clock import Clock
+from sensequant.breeze_simulator.directory import Directory
+from sensequant.breeze_simulator.faults import Faults
+from sensequant.breeze_simulator.market import MarketFeed, snapshot
+from sensequant.breeze_simulator.quotes import TICK_INR, on_tick
+from sensequant.market.sessions import nse_calendar, session_date_of
+
+__all__ = ["N_LEVELS", "DepthStream"]
+
+N_LEVELS = 5
+_CHANNEL = "4.2!"
+_MAX_QUANTITY = 5000
+_MAX_ORDERS = 40
+
+Application = Callable[..., Awaitable[None]]
+
+
+class _Sockets(Protocol):
+    # What is used of socketio.AsyncServer, which has no types.
+
+    def on(self, event: str, handler: Callable[..., Awaitable[None]]) -> None: ...
+
+    async def emit(self, event: str, data: object, *, to: str) -> None: ...
+
+    async def disconnect(self, sid: str) -> None: ...
+
+    def start_background_task(self, target: Callable[..., Awaitable[None]], sid: str) -> object: ...
+
+    @property
+    def manager(self) -> Any: ...
+
+    @property
+    def eio(self) -> Any: ...
+
+
+class DepthStream:
+    """The depth socket as an ASGI application.
+
+    Parameters
+    ----------
+    feed
+        The market.
+    directory
+        Its names.
+    clock
+        The vendor's time.
+    access
+        Who may listen.
+    faults
+        What goes wrong.
+    period_seconds
+        Seconds from tick to tick of a subscription.
+    """
+
+    def __init__(
+        self,
+        feed: MarketFeed,
+        directory: Directory,
+        *,
+        clock: Clock,
+        access: Access,
+        faults: Faults,
+        period_seconds: float,
+    ) -> None:
+        self._feed = feed
+        self._directory = directory
+        self._clock = clock
+        self._access = access
+        self._faults = faults
+        self._period_seconds = period_seconds
+        self._rooms: dict[str, set[str]] = {}
+        server: Any = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
+        self._sockets = cast("_Sockets", server)
+        self._sockets.on("connect", self._connect)
+        self._sockets.on("join", self._join)
+        self._sockets.on("leave", self._leave)
+        self._sockets.on("disconnect", self._disconnect)
+        application: Any = socketio.ASGIApp(server)
+        self.application = cast("Application", application)
+
+    async def _connect(self, sid: str, environ: object, auth: object = None) -> None:
+        del environ
+        given = cast("Mapping[str, object]", auth if isinstance(auth, dict) else {})
+        is_known = self._access.is_session(str(given.get("user")), str(given.get("token")))
+        if not is_known or self._faults.acts("stream_refused", "stream"):
+            message = "authentication failed"
+            raise SocketRefusal(message)
+        self._rooms[sid] = set()
+        self._sockets.start_background_task(self._stream, sid)
+
+    async def _join(self, sid: str, rooms: object) -> None:
+        self._rooms.get(sid, set()).update(_as_rooms(rooms))
+
+    async def _leave(self, sid: str, rooms: object) -> None:
+        self._rooms.get(sid, set()).difference_update(_as_rooms(rooms))
+
+    async def _disconnect(self, sid: str, *_: object) -> None:
+        self._rooms.pop(sid, None)
+
+    async def _stream(self, sid: str) -> None:
+        number = 0
+        while sid in self._rooms:
+            await asyncio.sleep(self._period_seconds)
+            if not self._access.is_live:
+                await self._sockets.disconnect(sid)
+                return
+            now = self._clock()
+            for room in sorted(self._rooms.get(sid, ())):
+                tick = self._tick(room, number=number, now=now)
+                if tick is None or self._faults.acts("stream_silent", "stream"):
+                    continue
+                if self._faults.acts("stream_dropped", "stream"):
+                    await self._cut(sid)
+                    return
+                await self._sockets.emit("stock", tick, to=sid)
+                number += 1
+
+    async def _cut(self, sid: str) -> None:
+        # Without the farewell of the protocol, as a network does it: a client comes back by itself.
+        transport = self._sockets.manager.eio_sid_from_sid(sid, "/")
+        connection = self._sockets.eio.sockets[transport]
+        await connection.close(wait=False, abort=True)
+        # The end of the queue ends the writer, which closes the websocket.
+        await connection.queue.put(None)
+
+    def _tick(self, room: str, *, number: int, now: datetime) -> list[object] | None:
+        token = room.removeprefix(_CHANNEL)
+        listing = self._directory.of_token(token)
+        if not room.startswith(_CHANNEL) or listing is None or not _is_open(now):
+            return None
+        state = snapshot(self._feed, listing.symbol, now=now)
+        if state is None:
+            return None
+        levels = [_level(state.last, token, number, level) for level in range(N_LEVELS)]
+        return [room, int(now.timestamp()), levels]
+
+
+def _as_rooms(rooms: object) -> set[str]:
+    if isinstance(rooms, str):
+        return {rooms}
+    if isinstance(rooms, list):
+        return {one for one in cast("list[object]", rooms) if isinstance(one, str)}
+    # The SDK joins False where it found no token.
+    return set()
+
+
+def _is_open(now: datetime) -> bool:
+    calendar = nse_calendar()
+    today = session_date_of(now)
+    if not calendar.is_session(today):
+        return False
+    opened, closed = calendar.opens(today), calendar.closes(today)
+    return opened is not None and closed is not None and opened <= now < closed
+
+
+def _level(last: float, token: str, number: int, level: int) -> list[object]:
+    drawn = hashlib.sha256(f"{token} {number} {level}".encode()).digest()
+    bought, sold, n_bids, n_offers = (
+        int.from_bytes(drawn[place : place + 2], "big") for place in (0, 2, 4, 6)
+    )
+    distance = (level + 1) * TICK_INR
+    return [
+        on_tick(last - distance),
+        1 + bought % _MAX_QUANTITY,
+        1 + n_bids % _MAX_ORDERS,
+        "",
+        on_tick(last + distance),
+        1 + sold % _MAX_QUANTITY,
+        1 + n_offers % _MAX_ORDERS,
+        "",
+    ]

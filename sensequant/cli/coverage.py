@@ -1,0 +1,154 @@
+"""What is stored, on a terminal: coverage, forecast of a run, export, import of lists.
+
+Belongs here: opening what a home keeps, and the words about it. Does not belong here: the rules
+(`sensequant.coverage`, `sensequant.market`). None of this asks a source anything.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from blocks.environment import UNIVERSES_FOLDER
+from sensequant.cli.asking import build_model
+from sensequant.cli.output import Fact, print_facts, print_table
+from sensequant.coverage.files import write_coverage
+from sensequant.coverage.preflight import Question, preflight
+from sensequant.coverage.preflight_text import preflight_markdown
+from sensequant.coverage.summary import CoverageSummary
+from sensequant.ingestion.audits import audit_shelf, heading_of, symbols_on
+from sensequant.ingestion.imports import import_actions, import_listings, import_renames
+from sensequant.ingestion.places import store_at, store_key
+from sensequant.ingestion.request import BackfillRequest
+from sensequant.ingestion.shelf import Shelf, open_shelf
+from sensequant.market.export import ExportRequest, export_bars
+from sensequant.market.sources.build import SourceConfig
+from sensequant.settings import TrainingConfig
+
+__all__ = ["print_coverage", "print_export", "print_imports", "print_preflight"]
+
+_MOST_ROWS = 60
+
+
+def print_coverage(
+    console: Console, request: BackfillRequest, home: Path, *, is_json: bool
+) -> None:
+    """Audit what is stored, write the page, and print what it says."""
+    now = datetime.now(UTC)
+    shelf = open_shelf(home, request.source)
+    with closing(shelf.ledger):
+        audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
+        folder = home / "coverage" / store_key(request.source)
+        files = write_coverage(folder, audit, heading_of(request, shelf, now=now))
+    if is_json:
+        sys.stdout.write(files.summary.model_dump_json(indent=2) + "\n")
+        return
+    header = ["symbol", "interval", "status", "coverage", "ok", "missing", "pending", "first bar"]
+    rows = list(_rows(files.summary))
+    print_table(console, header, rows[:_MOST_ROWS])
+    if len(rows) > _MOST_ROWS:
+        console.print(f"and {len(rows) - _MOST_ROWS} more")
+    print_facts(console, [*_facts(files.summary), ("page", str(files.page))])
+
+
+def print_preflight(console: Console, request: BackfillRequest, home: Path) -> bool:
+    """Print what a run would leave out and why; return whether anything is left to train on."""
+    now = datetime.now(UTC)
+    shelf = open_shelf(home, request.source)
+    with closing(shelf.ledger):
+        audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
+        forecast = preflight(
+            _question(shelf, request, now), shelf.store, audit, calendar=shelf.calendar
+        )
+    console.print(preflight_markdown(forecast), end="")
+    return forecast.is_possible
+
+
+def print_export(
+    console: Console, request: BackfillRequest, home: Path, *, target: Path, **settings: Any
+) -> None:
+    """Write stored bars into files, one interval after the other, and print what was written."""
+    shelf = open_shelf(home, request.source)
+    with closing(shelf.ledger):
+        symbols = symbols_on(shelf, request, universes=UNIVERSES_FOLDER)
+        for interval in request.intervals:
+            fields = {
+                "symbols": symbols,
+                "interval": interval,
+                "start": request.start,
+                "end": request.end,
+                **settings,
+            }
+            # A file of several intervals would mix keys; each has a folder of its own.
+            place = target if len(request.intervals) == 1 else target / interval
+            report = export_bars(
+                shelf.store, place, request=build_model(ExportRequest, fields, where="export")
+            )
+            missing = ", ".join(report.symbols_without_bars) or "none"
+            facts = [
+                ("exported", f"{report.n_rows} bars of {interval} in {len(report.files)} files"),
+                ("to", str(place)),
+                ("symbols without bars", missing),
+            ]
+            print_facts(console, facts)
+
+
+def print_imports(
+    console: Console,
+    home: Path,
+    source: SourceConfig,
+    *,
+    actions: Path | None = None,
+    changes: Path | None = None,
+    listings: Path | None = None,
+) -> None:
+    """Keep the lists that were given, and print what they hold."""
+    if actions is not None:
+        found = import_actions(store_at(home, source), actions)
+        kinds = found["kind"].value_counts(sort=True).iter_rows()
+        print_facts(console, [("actions", f"{found.height} for store {store_key(source)}")])
+        print_facts(console, [(f"kind {kind}", str(n)) for kind, n in kinds])
+    if changes is not None:
+        renames = import_renames(home, changes)
+        print_facts(console, [("changes of symbols", str(renames.frame.height))])
+    if listings is not None:
+        spells = import_listings(home / store_key(source), listings)
+        print_facts(console, [("spells", f"{spells.height} for store {store_key(source)}")])
+
+
+def _question(shelf: Shelf, request: BackfillRequest, now: datetime) -> Question:
+    return Question(
+        symbols_on(shelf, request, universes=UNIVERSES_FOLDER),
+        request.start,
+        request.last_session(shelf.calendar, now),
+        TrainingConfig(),
+    )
+
+
+def _rows(summary: CoverageSummary) -> Iterator[list[str]]:
+    for each in sorted(summary.symbols, key=lambda one: (one.coverage_frac or 0.0, one.symbol)):
+        share = "n/a" if each.coverage_frac is None else f"{each.coverage_frac:.2%}"
+        yield [
+            each.symbol,
+            each.interval,
+            "none" if each.status is None else each.status.value,
+            share,
+            str(each.n_ok),
+            str(each.n_missing_local + each.n_missing_at_source),
+            str(each.n_pending),
+            str(each.first_bar or "none"),
+        ]
+
+
+def _facts(summary: CoverageSummary) -> Iterator[Fact]:
+    total = summary.total
+    share = "n/a" if total.coverage_frac is None else f"{total.coverage_frac:.2%}"
+    yield "range", f"{summary.start} to {summary.end}, closed through {summary.closed_through}"
+    yield "coverage", f"{share} of {total.n_sessions - total.n_not_expected} expected sessions"
+    for name in ("missing_local", "missing_at_source", "pending", "quarantined", "disputed"):
+        yield name.replace("_", " "), str(getattr(total, f"n_{name}"))
+    yield from (("to fetch what is missing", command) for command in summary.commands)

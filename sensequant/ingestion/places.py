@@ -1,0 +1,52 @@
+"""Where the bars of a source lie, and by which name the ledger knows that place.
+
+Belongs here: one store for each kind of bars that may not meet another kind. Does not belong here:
+what is in a store (`market.store`).
+
+Publishers' files are one history and share the home itself. The vendor's bars lie apart, because
+nobody has established whether they are adjusted. Every simulated market has a place of its own, so
+that invented bars never lie among real ones, nor among those of another seed.
+"""
+
+from pathlib import Path
+
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.sources.simulated import SimulatedConfig
+from sensequant.market.store import BarStore
+from sensequant.records import digest_of
+
+__all__ = ["claims_folder", "ledger_path", "market_digest", "store_at", "store_key"]
+
+_N_DIGITS = 12
+
+
+def store_key(source: SourceConfig) -> str:
+    """Return the folder of a source's store below the home; `.` is the home itself."""
+    if source.kind == "files":
+        return "."
+    if source.kind == "breeze":
+        return "breeze"
+    prefix = "breeze-" if source.is_vendor else ""
+    return f"simulated/{prefix}{market_digest(source)[:_N_DIGITS]}"
+
+
+def market_digest(source: SourceConfig) -> str:
+    """Return the digest of what a simulated market, or the simulator of the vendor, is made of."""
+    if source.folder is not None:
+        return digest_of({"folder": source.folder, "index_folder": source.index_folder})
+    return digest_of(source.simulated or SimulatedConfig())
+
+
+def store_at(home: Path, source: SourceConfig) -> BarStore:
+    """Return the store of a source's bars."""
+    return BarStore(home / store_key(source))
+
+
+def ledger_path(home: Path) -> Path:
+    """Return the file of the ledger, one for all sources of a home."""
+    return home / "fetches" / "ledger.db"
+
+
+def claims_folder(home: Path) -> Path:
+    """Return the folder of the locks by which ingestions share the work."""
+    return home / "fetches" / "claims"

@@ -1,0 +1,1 @@
+"""Bars out of the Breeze API, through the vendor's own SDK."""

@@ -1,0 +1,265 @@
+"""Rows of a history reply: what they are called there, and how they become bars or quarantine.
+
+Belongs here: the two layouts (v1: texts, daily bars stamped at noon; v2: numbers, stamped at
+midnight) and what only the reader of a reply can see: whose row it is, and whether it was asked
+for. Does not belong here: judging stamps and numbers (`market.quality`), asking (`client`).
+
+Stamps are naive times in India, prices rupees, volumes shares. An index has the volume 0. Rows
+stay in the quarantine as they were delivered.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from operator import itemgetter
+from types import NoneType
+from typing import Any, NamedTuple, cast
+
+import polars as pl
+
+from sensequant.market.bars import PRICES
+from sensequant.market.intervals import Interval
+from sensequant.market.quality import (
+    RAW_COLUMNS,
+    QuarantineReason,
+    RowFormat,
+    Split,
+    split_quarantine,
+)
+from sensequant.market.sources.breeze.config import HistoryVersion
+from sensequant.market.sources.breeze.sdk import EXCHANGE
+
+__all__ = ["RowRequest", "RowsRead", "read_rows", "stamp_of"]
+
+_STAMP_FORMAT = "%Y-%m-%d %H:%M:%S"
+_STAMP_LENGTH = 19
+
+_NUMBERS = (*PRICES, "volume")
+_REQUIRED = frozenset({"datetime", "stock_code", "exchange_code", *_NUMBERS})
+_OF_V1 = ("product_type", "expiry_date", "right", "strike_price", "open_interest", "count")
+_KNOWN = _REQUIRED.union(_OF_V1)
+_NO_EXPIRY = ("", "NA", None)
+
+_TEXT = pl.String()
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
+_numbers_of = itemgetter(*_NUMBERS)
+
+# A truth value is a number in Python, but not in a price; its type is none of these.
+_SCALARS = frozenset({float, int, str, NoneType})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RowRequest:
+    """What was asked for.
+
+    Parameters
+    ----------
+    symbol
+        Name under which the bars are kept.
+    stock_code
+        Breeze's code.
+    interval
+        Length of the bars.
+    start, end
+        First and last session.
+    version
+        History service that answered.
+    is_simulated
+        Whether a simulator answered.
+    """
+
+    symbol: str
+    stock_code: str
+    interval: Interval
+    start: date
+    end: date
+    version: HistoryVersion
+    is_simulated: bool
+
+    @property
+    def source(self) -> str:
+        """Name of the source, kept in every bar."""
+        return "breeze_simulator" if self.is_simulated else "breeze"
+
+
+class RowsRead(NamedTuple):
+    """Bars and quarantine, the digest of what was delivered, and what was odd but mended."""
+
+    split: Split
+    digest: str
+    findings: tuple[str, ...]
+
+
+def read_rows(rows: Sequence[object], request: RowRequest, *, sessions: pl.Series) -> RowsRead:
+    """Divide delivered rows into bars and quarantine.
+
+    Parameters
+    ----------
+    rows
+        Rows as delivered, of any shape.
+    request
+        What was asked for.
+    sessions
+        Every session of the NSE calendar, sorted.
+
+    Returns
+    -------
+    RowsRead
+        The digest is a sha256 that does not depend on the order of rows. Findings:
+        `numbers_as_text` (v2 only), `extra_fields`, `out_of_order`, `duplicates_dropped`.
+    """
+    raw = _raw(rows, request)
+    split = split_quarantine(
+        raw,
+        as_read=raw.select("row_number"),
+        symbol=request.symbol,
+        row_format=RowFormat(request.source, _STAMP_FORMAT),
+        sessions=sessions,
+        interval=request.interval,
+    )
+    bars = split.good.with_columns(is_simulated=pl.lit(request.is_simulated))
+    numbers = split.quarantine["row_number"].to_list()
+    as_delivered = pl.Series("raw_values", [_as_json(rows[n - 1]) for n in numbers], _TEXT)
+    quarantine = split.quarantine.with_columns(as_delivered)
+    kept = Split(bars, quarantine, split.report)
+    return RowsRead(kept, _digest(rows), _findings(rows, raw, kept, request))
+
+
+def stamp_of(row: object, request: RowRequest) -> datetime | None:
+    """Return the naive time in India at which a row of this request stands, else None.
+
+    Rows that are no rows, of another company or outside the request have none.
+    """
+    if not isinstance(row, dict):
+        return None
+    fields = cast("dict[str, Any]", row)
+    return None if _reason(fields, request) else _parsed(fields["datetime"])
+
+
+def _raw(rows: Sequence[object], request: RowRequest) -> pl.DataFrame:
+    parts = [cast("dict[str, Any]", row) if isinstance(row, dict) else {} for row in rows]
+    names = {"session": "datetime", "source_symbol": "stock_code"} | {n: n for n in _NUMBERS}
+    columns = {
+        column: _texts([fields.get(name) for fields in parts]) for column, name in names.items()
+    }
+    columns["reader_reason"] = pl.Series(
+        [_reason(fields, request) for fields in parts], dtype=_TEXT
+    )
+    absent = (pl.lit(None, dtype=_TEXT).alias(name) for name in RAW_COLUMNS if name not in columns)
+    frame = pl.DataFrame(columns).with_columns(absent)
+    numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
+    return frame.with_columns(row_number=numbers).select(RAW_COLUMNS)
+
+
+def _texts(values: list[Any]) -> pl.Series:
+    kinds = set(map(type, values))
+    if kinds <= {str, NoneType}:
+        return pl.Series(values, dtype=_TEXT)
+    if kinds <= {float, int}:
+        # The shortest text that stands for the number, so nothing is lost on the way back.
+        with contextlib.suppress(OverflowError):
+            return pl.Series(values, dtype=pl.Float64, strict=False).cast(_TEXT)
+    return pl.Series([_text(value) for value in values], dtype=_TEXT)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    # What is neither text nor number makes the row malformed.
+    return repr(value) if type(value) in (float, int) else None
+
+
+def _reason(fields: Mapping[str, Any], request: RowRequest) -> str | None:
+    if not _is_well_formed(fields):
+        return QuarantineReason.MALFORMED_ROW.value
+    if not _is_own(fields, request):
+        return QuarantineReason.OTHER_SYMBOL.value
+    stamp = _parsed(fields["datetime"])
+    if stamp is not None and not request.start <= stamp.date() <= request.end:
+        return QuarantineReason.OUTSIDE_REQUEST.value
+    return None
+
+
+def _is_well_formed(fields: Mapping[str, Any]) -> bool:
+    if not fields.keys() >= _REQUIRED:
+        return False
+    is_named = isinstance(fields["datetime"], str) and isinstance(fields["stock_code"], str)
+    return is_named and _SCALARS.issuperset(map(type, _numbers_of(fields)))
+
+
+def _is_own(fields: Mapping[str, Any], request: RowRequest) -> bool:
+    is_share = fields.get("expiry_date") in _NO_EXPIRY
+    exchange = str(fields["exchange_code"]).strip().upper()
+    return is_share and exchange == EXCHANGE and fields["stock_code"].strip() == request.stock_code
+
+
+def _parsed(stamp: str) -> datetime | None:
+    text = stamp.strip()
+    if len(text) != _STAMP_LENGTH or text[10] != " ":
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _findings(
+    rows: Sequence[object], raw: pl.DataFrame, split: Split, request: RowRequest
+) -> tuple[str, ...]:
+    fields = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    found = {
+        "numbers_as_text": request.version == "v2" and _have_text_numbers(fields),
+        "extra_fields": not all(row.keys() <= _KNOWN for row in fields),
+        # Stamps of this form sort as texts.
+        "out_of_order": not raw.filter(pl.col("reader_reason").is_null())["session"].is_sorted(),
+        "duplicates_dropped": split.report.n_duplicates_dropped > 0,
+    }
+    return tuple(name for name, is_found in found.items() if is_found)
+
+
+def _have_text_numbers(parts: Sequence[Mapping[str, Any]]) -> bool:
+    columns = ([fields.get(name) for fields in parts] for name in _NUMBERS)
+    texts = (value for column in columns for value in column if isinstance(value, str))
+    return any(map(_is_number, texts))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text.replace(",", "")))
+    except ValueError:
+        return False
+
+
+def _digest(rows: Sequence[object]) -> str:
+    return hashlib.sha256(_as_json(_in_order(rows)).encode()).hexdigest()
+
+
+def _in_order(rows: Sequence[object]) -> Sequence[object]:
+    parts = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    stamps = [fields.get("datetime") for fields in parts if isinstance(fields.get("datetime"), str)]
+    if len(set(stamps)) == len(rows):
+        return sorted(parts, key=itemgetter("datetime"))
+    return sorted(rows, key=_as_json)
+
+
+def _as_json(value: object) -> str:
+    try:
+        return _ENCODER.encode(value)
+    except ValueError:
+        # JSON has no NaN, although the service may write it.
+        return _ENCODER.encode(_without_nan(value))
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {name: _without_nan(field) for name, field in fields.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in cast("list[object]", value)]
+    return value

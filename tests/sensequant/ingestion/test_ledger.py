@@ -1,0 +1,584 @@
+"""Facts about the ledger: entries, calls, pauses, stops; on SQLite and on PostgreSQL."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta, timezone
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+
+from sensequant.errors import (
+    ConfigError,
+    DayLimitError,
+    RecordError,
+    SchemaVersionError,
+    StorageError,
+)
+from sensequant.ingestion.ledger import Ledger
+from sensequant.ingestion.ledger_records import (
+    CallsUsedUpError,
+    ChunkEntry,
+    ChunkOutcome,
+    Stop,
+    StopKind,
+)
+from sensequant.market.sessions import nse_calendar
+
+AT = datetime(2024, 6, 12, 12, 0, tzinfo=UTC)
+"""A Wednesday, two hours after the close."""
+
+DAY = date(2024, 6, 12)
+KEY = "0123456789ab"
+SIX_HOURS = timedelta(hours=6)
+
+
+def an_entry(**changes: Any) -> ChunkEntry:
+    """Return an entry of ten stored sessions in March, settled when fetched in June."""
+    facts: dict[str, Any] = {
+        "store_key": "breeze",
+        "source": "breeze",
+        "symbol": "TCS",
+        "interval": "1day",
+        "start": date(2024, 3, 4),
+        "end": date(2024, 3, 18),
+        "outcome": "stored",
+        "settled_through": date(2024, 3, 18),
+        "fetched_at": AT,
+        "seconds": 0.25,
+    }
+    return ChunkEntry.model_validate(facts | changes)
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    """Send a statement past the ledger, as any other client of the database could."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Return the address of a file that is not there yet, in a folder that is not either."""
+    return f"sqlite:///{tmp_path / 'fetches' / 'ledger.db'}"
+
+
+@pytest.fixture(params=["sqlite_url", "postgresql_url"], ids=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Return the address of an empty database, of each kind in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def ledger(url: str) -> Iterator[Ledger]:
+    """Return an empty ledger."""
+    opened = Ledger.open(url)
+    yield opened
+    opened.close()
+
+
+def covered(ledger: Ledger, *, now: datetime = AT, **names: str) -> list[tuple[date, date]]:
+    where: Any = {"store_key": "breeze", "symbol": "TCS", "interval": "1day"} | names
+    return ledger.covered(**where, calendar=nse_calendar(), now=now, confirm_after=SIX_HOURS)
+
+
+def test_an_entry_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
+    """No fact of an entry is lost or bent on its way through the database."""
+    full = an_entry(
+        outcome="failed",
+        reason="transient_source",
+        n_rows=12,
+        n_bars=10,
+        n_quarantined=2,
+        n_missing_sessions=2,
+        missing_sessions=[date(2024, 3, 5), date(2024, 3, 6)],
+        source_digest="a" * 64,
+        n_calls=3,
+        findings=["truncated_and_paged", "numbers_as_text"],
+        error_type="TransientSourceError",
+        error_message="₹ 'a' \"b\" \\ :c %(d)s\nx",
+        fetched_at=AT + timedelta(microseconds=1),
+        seconds=1 / 3,
+        backfill_id="b1",
+    )
+    bare = an_entry(start=None, end=None, outcome="empty", settled_through=None)
+    for entry in (full, bare):
+        ledger.record(entry)
+
+    assert ledger.entries("breeze") == [full, bare]
+
+
+def test_entries_are_told_by_store_symbol_interval_and_backfill(ledger: Ledger) -> None:
+    """Each filter leaves what it names, in the order in which it was recorded."""
+    entries = [
+        an_entry(symbol=symbol, interval=interval, store_key=key, backfill_id=backfill)
+        for symbol, interval, key, backfill in (
+            ("TCS", "1day", "breeze", "b1"),
+            ("TCS", "5minute", "breeze", "b2"),
+            ("INFY", "1day", "breeze", "b2"),
+            ("TCS", "1day", ".", "b3"),
+        )
+    ]
+    for entry in entries:
+        ledger.record(entry)
+
+    assert ledger.entries("breeze") == entries[:3]
+    assert ledger.entries("breeze", symbol="TCS") == entries[:2]
+    assert ledger.entries("breeze", interval="1day") == [entries[0], entries[2]]
+    assert ledger.entries("breeze", backfill_id="b2") == entries[1:3]
+    assert ledger.entries("elsewhere") == []
+
+
+def test_present_is_no_fact_for_the_ledger() -> None:
+    """That others have fetched a chunk stands in their own entry."""
+    with pytest.raises(ValidationError, match="outcome"):
+        an_entry(outcome="present")
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE ledger_chunks SET n_bars = 7", "DELETE FROM ledger_chunks"]
+)
+def test_entries_cannot_be_rewritten(ledger: Ledger, url: str, statement: str) -> None:
+    """The database itself refuses to alter or remove an entry, whoever asks."""
+    ledger.record(an_entry())
+
+    with pytest.raises(DBAPIError, match="only ever added"):
+        execute(url, statement)
+    assert ledger.entries("breeze") == [an_entry()]
+
+
+def test_stored_and_empty_answers_cover_their_range(ledger: Ledger) -> None:
+    """Ranges that touch become one; other symbols, intervals and stores are not covered."""
+    ledger.record(an_entry())
+    ledger.record(
+        an_entry(
+            outcome="empty",
+            reason="no_data_at_source",
+            start=date(2024, 3, 19),
+            end=date(2024, 3, 28),
+            settled_through=date(2024, 3, 28),
+        )
+    )
+
+    assert covered(ledger) == [(date(2024, 3, 4), date(2024, 3, 28))]
+    assert covered(ledger, symbol="INFY") == []
+    assert covered(ledger, interval="5minute") == []
+    assert covered(ledger, store_key=".") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": "failed", "error_type": "TransientSourceError"},
+        {"outcome": "stopped", "error_type": "DayLimitError"},
+        {"outcome": "empty", "reason": "unknown_symbol", "error_type": "UnknownSymbolError"},
+    ],
+    ids=lambda changes: changes["outcome"],
+)
+def test_what_was_not_answered_covers_nothing(ledger: Ledger, changes: dict[str, str]) -> None:
+    """Failures and stops are left to do; so is a symbol that was not known, for it may be now."""
+    ledger.record(an_entry(**changes))
+
+    assert covered(ledger) == []
+
+
+def test_unsettled_sessions_are_covered_for_a_while(ledger: Ledger) -> None:
+    """After the time of confirmation they need another look; what was settled does not."""
+    ledger.record(
+        an_entry(start=date(2024, 6, 3), end=DAY, settled_through=date(2024, 6, 5), fetched_at=AT)
+    )
+    settled = [(date(2024, 6, 3), date(2024, 6, 5))]
+
+    assert covered(ledger, now=AT) == [(date(2024, 6, 3), DAY)]
+    assert covered(ledger, now=AT + SIX_HOURS - timedelta(microseconds=1)) == [
+        (date(2024, 6, 3), DAY)
+    ]
+    assert covered(ledger, now=AT + SIX_HOURS) == settled
+
+
+def test_calls_are_counted_per_key_and_day(ledger: Ledger) -> None:
+    """Each call says how many there were; another key or day in India begins at one."""
+    assert [ledger.reserve_call(KEY, at=AT, limit=3) for _ in range(3)] == [1, 2, 3]
+    assert ledger.reserve_call("other", at=AT, limit=3) == 1
+    assert ledger.reserve_call(KEY, at=AT + timedelta(days=1), limit=3) == 1
+    assert ledger.calls_used(KEY, DAY) == 3
+    assert ledger.calls_used(KEY, date(2024, 6, 11)) == 0
+
+
+def test_beyond_the_limit_nothing_is_counted(ledger: Ledger) -> None:
+    """The call after the last one is refused, again and again, until the limit is raised."""
+    ledger.reserve_call(KEY, at=AT, limit=1)
+    for kind in (CallsUsedUpError, DayLimitError):
+        with pytest.raises(kind, match="used up"):
+            ledger.reserve_call(KEY, at=AT, limit=1)
+
+    assert ledger.calls_used(KEY, DAY) == 1
+    assert ledger.reserve_call(KEY, at=AT, limit=2) == 2
+
+
+def test_a_day_begins_at_midnight_in_india(ledger: Ledger) -> None:
+    """18:30 UTC is midnight there, whatever the zone of the given instant."""
+    before = datetime(2024, 6, 12, 18, 29, 59, tzinfo=UTC)
+    after = datetime(2024, 6, 12, 14, 30, tzinfo=timezone(timedelta(hours=-4)))
+    ledger.reserve_call(KEY, at=before, limit=1)
+
+    assert ledger.reserve_call(KEY, at=after, limit=1) == 1
+    assert ledger.calls_used(KEY, DAY) == ledger.calls_used(KEY, date(2024, 6, 13)) == 1
+
+
+def test_calls_of_the_last_minutes(ledger: Ledger) -> None:
+    """Minutes are counted as a whole, from the one that holds the instant; keys apart."""
+    for seconds in (0, 59, 60, 119, 120):
+        ledger.reserve_call(KEY, at=AT + timedelta(seconds=seconds), limit=99)
+    ledger.reserve_call("other", at=AT, limit=99)
+
+    assert ledger.calls_since(KEY, AT + timedelta(seconds=30)) == 5
+    assert ledger.calls_since(KEY, AT + timedelta(seconds=60)) == 3
+    assert ledger.calls_since(KEY, AT + timedelta(seconds=179)) == 1
+    assert ledger.calls_since(KEY, AT + timedelta(seconds=180)) == 0
+
+
+def test_the_longest_pause_holds(ledger: Ledger) -> None:
+    """A shorter wish does not shorten a pause; keys pause apart."""
+    later = AT + timedelta(seconds=40)
+    assert ledger.pause_until(KEY) is None
+    for until in (AT, later, AT + timedelta(seconds=1)):
+        ledger.pause(KEY, until)
+
+    assert ledger.pause_until(KEY) == later
+    assert ledger.pause_until("other") is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in StopKind if kind is not StopKind.DAY_LIMIT])
+def test_a_stop_of_a_login_ends_with_a_new_login(ledger: Ledger, kind: StopKind) -> None:
+    """The stop names the session; another session, key or day is not stopped."""
+    ledger.stop(KEY, kind=kind, at=AT, message="no", session_digest="s1")
+
+    assert ledger.stopped(KEY, at=AT, session_digest="s1") == Stop(
+        kind=kind, day=DAY, at=AT, message="no", session_digest="s1"
+    )
+    assert ledger.stopped(KEY, at=AT, session_digest="s2") is None
+    assert ledger.stopped("other", at=AT, session_digest="s1") is None
+    assert ledger.stopped(KEY, at=AT + timedelta(days=1), session_digest="s1") is None
+
+
+def test_a_limit_of_the_day_holds_for_every_login_until_midnight(ledger: Ledger) -> None:
+    """A new login brings no new calls; a new day in India does."""
+    ledger.stop(KEY, kind=StopKind.DAY_LIMIT, at=AT, message="limit", session_digest="s1")
+    midnight = datetime(2024, 6, 12, 18, 30, tzinfo=UTC)
+
+    assert ledger.stopped(KEY, at=midnight - timedelta(microseconds=1)) is not None
+    assert ledger.stopped(KEY, at=AT, session_digest="s2") is not None
+    assert ledger.stopped(KEY, at=midnight) is None
+
+
+def test_the_first_stop_is_told_and_a_repeated_one_changes_nothing(ledger: Ledger) -> None:
+    """Of several stops the earliest is the cause; the first message stays."""
+    ledger.stop(KEY, kind=StopKind.DAY_LIMIT, at=AT + timedelta(hours=1), message="limit")
+    for hours, message in ((0, "first"), (2, "second")):
+        ledger.stop(
+            KEY,
+            kind=StopKind.AUTH_EXPIRED,
+            at=AT + timedelta(hours=hours),
+            message=message,
+            session_digest="s1",
+        )
+    told = ledger.stopped(KEY, at=AT, session_digest="s1")
+
+    assert told is not None
+    assert (told.kind, told.message, told.at) == (StopKind.AUTH_EXPIRED, "first", AT)
+
+
+def test_a_stop_of_a_login_must_name_the_login(ledger: Ledger) -> None:
+    """Else no new login could ever lift it."""
+    with pytest.raises(ConfigError, match="names no login"):
+        ledger.stop(KEY, kind=StopKind.AUTH_INVALID, at=AT, message="no")
+
+
+def test_a_person_can_lift_the_stops_of_a_day(ledger: Ledger) -> None:
+    """All stops of the key on that day go, those of others stay."""
+    ledger.stop(KEY, kind=StopKind.DAY_LIMIT, at=AT, message="limit")
+    ledger.stop(KEY, kind=StopKind.ADDRESS_DENIED, at=AT, message="ip", session_digest="s1")
+    ledger.stop("other", kind=StopKind.DAY_LIMIT, at=AT, message="limit")
+
+    assert ledger.lift_stops(KEY, at=AT) == 2
+    assert ledger.stopped(KEY, at=AT, session_digest="s1") is None
+    assert ledger.stopped("other", at=AT) is not None
+
+
+def test_a_backfill_begins_and_ends(ledger: Ledger) -> None:
+    """Until it has ended, nobody knows how; taken up again, it keeps its beginning."""
+    later = AT + timedelta(hours=1)
+    ledger.begin_backfill("b1", request={"symbols": ["TCS"], "end": None}, started_at=AT)
+    (begun,) = ledger.backfills()
+    ledger.begin_backfill("b1", request={"symbols": ["INFY"]}, started_at=later)
+    ledger.end_backfill("b1", outcome="stopped", counts={"n_left": 3}, ended_at=later)
+    (ended,) = ledger.backfills()
+
+    assert (begun.ended_at, begun.outcome, begun.counts) == (None, None, {})
+    assert ended.request == {"symbols": ["TCS"], "end": None}
+    assert (ended.started_at, ended.ended_at) == (AT, later)
+    assert (ended.outcome, ended.counts) == ("stopped", {"n_left": 3})
+
+
+def test_the_latest_backfills_come_first(ledger: Ledger) -> None:
+    """As many as asked for."""
+    for number in range(5):
+        ledger.begin_backfill(f"b{number}", request={}, started_at=AT)
+
+    assert [each.backfill_id for each in ledger.backfills(limit=2)] == ["b4", "b3"]
+
+
+def test_a_backfill_that_was_not_begun_cannot_end(ledger: Ledger) -> None:
+    """That is a fault of the caller, and nothing is written."""
+    with pytest.raises(RecordError, match="not begun"):
+        ledger.end_backfill("b1", outcome="completed", counts={}, ended_at=AT)
+    assert ledger.backfills() == []
+
+
+@pytest.mark.parametrize("method", ["reserve_call", "pause", "calls_since", "stopped"])
+def test_instants_need_a_zone(ledger: Ledger, method: str) -> None:
+    """A naive datetime is no instant."""
+    naive: dict[str, Any] = {
+        "reserve_call": {"at": AT.replace(tzinfo=None), "limit": 1},
+        "pause": {"until": AT.replace(tzinfo=None)},
+        "calls_since": {"instant": AT.replace(tzinfo=None)},
+        "stopped": {"at": AT.replace(tzinfo=None)},
+    }
+    with pytest.raises(ConfigError, match="no time zone"):
+        getattr(ledger, method)(KEY, **naive[method])
+
+
+def test_ledger_is_kept_between_openings(ledger: Ledger, url: str) -> None:
+    """Another opening of the same database finds what was recorded."""
+    ledger.record(an_entry())
+    ledger.reserve_call(KEY, at=AT, limit=5)
+    other = Ledger.open(url)
+
+    assert other.entries("breeze") == [an_entry()]
+    assert other.calls_used(KEY, DAY) == 1
+    other.close()
+
+
+def test_path_with_signs_of_an_address_is_a_path(tmp_path: Path) -> None:
+    """A question mark or a hash in a folder's name is no part of an address."""
+    path = tmp_path / "a?b#c%20d" / "ledger.db"
+    Ledger.open(path).close()
+
+    assert path.is_file()
+
+
+def test_file_is_in_write_ahead_mode(sqlite_url: str) -> None:
+    """Readers of the file do not hold up its writer; the mode outlives the ledger."""
+    Ledger.open(sqlite_url).close()
+
+    assert execute(sqlite_url, "PRAGMA journal_mode") == [("wal",)]
+
+
+def test_ledger_in_memory_serves_one_process() -> None:
+    """Without a file there is nothing to lock, and nothing stays."""
+    ledger = Ledger.open("sqlite://")
+
+    assert ledger.reserve_call(KEY, at=AT, limit=1) == 1
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE ledger_schema SET version = 2", "DELETE FROM ledger_schema"]
+)
+def test_ledger_of_another_layout_is_refused(ledger: Ledger, url: str, change: str) -> None:
+    """Tables of another version are not touched."""
+    ledger.close()
+    execute(url, change)
+
+    with pytest.raises(SchemaVersionError, match="another schema version"):
+        Ledger.open(url)
+
+
+@pytest.mark.parametrize("url", ["no://address here", "nosuchdatabase://x"])
+def test_address_that_is_no_database_is_refused(url: str) -> None:
+    """What cannot be an address is an error of the request."""
+    with pytest.raises(ConfigError, match="address cannot be used"):
+        Ledger.open(url)
+
+
+def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    """It is left as it is, and the message says what to do."""
+    path = tmp_path / "ledger.db"
+    path.write_text("this is no database, and longer than a header" * 50)
+
+    with pytest.raises(RecordError, match=r"ledger cannot be read.*move the file away"):
+        Ledger.open(path)
+    assert path.read_text().startswith("this is no database")
+
+
+def test_folder_in_the_place_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    """What SQLite cannot open is an error of storage."""
+    (tmp_path / "ledger.db").mkdir()
+
+    with pytest.raises(StorageError, match=r"refused.*unable to open"):
+        Ledger.open(tmp_path / "ledger.db")
+
+
+def test_folder_that_cannot_be_made_is_an_error_of_storage(tmp_path: Path) -> None:
+    """A file stands where a folder is needed."""
+    (tmp_path / "fetches").write_text("")
+
+    with pytest.raises(StorageError, match="make the ledger's folder"):
+        Ledger.open(tmp_path / "fetches" / "ledger.db")
+
+
+def test_server_that_does_not_answer_is_an_error_of_storage(tmp_path: Path) -> None:
+    """Where no server listens, the address is named, and its password is not."""
+    with pytest.raises(StorageError, match="refused") as caught:
+        Ledger.open(f"postgresql+psycopg://ann:s3cret@/x?host={tmp_path}")
+
+    assert str(tmp_path) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_full_disk_is_told_and_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
+    """A file that may grow no more stands for a disk that is full."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(path)
+    ledger.record(an_entry())
+    pages = execute(f"sqlite:///{path}", "PRAGMA page_count")[0][0]
+    with ledger._database.reading() as connection:
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+        # The pool hands the same connection out again.
+    with pytest.raises(StorageError, match=r"full.*free space"):
+        ledger.record(an_entry(error_message="x" * 100_000))
+
+    assert ledger.entries("breeze") == [an_entry()]
+    ledger.close()
+
+
+def test_ledger_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+    """A connection that only reads stands for a file without the right to write."""
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    with ledger._database.reading() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+
+    with pytest.raises(StorageError, match="make the ledger's file and folder writable"):
+        ledger.record(an_entry())
+    ledger.close()
+
+
+def test_threads_share_one_ledger(ledger: Ledger) -> None:
+    """Eighty calls of eight threads are eighty calls, each with a number of its own."""
+
+    def reserve(_: int) -> int:
+        return ledger.reserve_call(KEY, at=AT, limit=80)
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(reserve, range(80)))
+
+    assert sorted(numbers) == list(range(1, 81))
+
+
+def reserve_many(url: str, together: Barrier, granted: Any) -> None:
+    ledger = Ledger.open(url)
+    together.wait(60)
+    for number in range(200):
+        try:
+            granted.put(ledger.reserve_call(KEY, at=AT + timedelta(seconds=number), limit=500))
+        except DayLimitError:
+            granted.put(None)
+    ledger.close()
+
+
+def test_processes_are_granted_exactly_the_limit(url: str) -> None:
+    """Of 4 times 200 reservations with a limit of 500, 500 are granted, each number once."""
+    spawn = multiprocessing.get_context("spawn")
+    together, granted = spawn.Barrier(4), spawn.Queue()
+    workers = [spawn.Process(target=reserve_many, args=(url, together, granted)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    numbers = [granted.get(timeout=60) for _ in range(800)]
+    for worker in workers:
+        worker.join(60)
+
+    assert sorted(number for number in numbers if number is not None) == list(range(1, 501))
+    ledger = Ledger.open(url)
+    assert ledger.calls_used(KEY, DAY) == 500
+    ledger.close()
+
+
+def write_until_killed(path: Path, first: Any) -> None:
+    ledger = Ledger.open(path)
+    while True:
+        ledger.reserve_call(KEY, at=AT, limit=10**9)
+        ledger.record(an_entry())
+        first.set()
+
+
+def test_a_killed_writer_leaves_a_usable_ledger(tmp_path: Path) -> None:
+    """What it had recorded is whole, and others go on at once."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger.open(path)
+    spawn = multiprocessing.get_context("spawn")
+    for _ in range(3):
+        first = spawn.Event()
+        writer = spawn.Process(target=write_until_killed, args=(path, first))
+        writer.start()
+        assert first.wait(60)
+        time.sleep(0.02)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join(60)
+        n_entries, n_calls = len(ledger.entries("breeze")), ledger.calls_used(KEY, DAY)
+
+        assert n_calls - n_entries in {0, 1, 2, 3}
+        assert ledger.reserve_call(KEY, at=AT, limit=10**9) == n_calls + 1
+        ledger.record(an_entry())
+        assert len(ledger.entries("breeze")) == n_entries + 1
+    assert execute(f"sqlite:///{path}", "PRAGMA integrity_check") == [("ok",)]
+    ledger.close()
+
+
+def test_a_writer_waits_for_another(sqlite_url: str) -> None:
+    """A transaction that takes its time delays the next one and does not make it fail."""
+    one, other = Ledger.open(sqlite_url), Ledger.open(sqlite_url)
+    has_begun = threading.Event()
+    order: list[str] = []
+
+    def hold() -> None:
+        with one._database.writing():
+            has_begun.set()
+            time.sleep(0.3)
+            order.append("one")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    has_begun.wait(10)
+    other.reserve_call(KEY, at=AT, limit=1)
+    order.append("other")
+    thread.join(10)
+
+    assert order == ["one", "other"]
+    one.close()
+    other.close()
+
+
+def test_outcomes_are_words_that_people_read() -> None:
+    """The words of the table are those of the documentation."""
+    assert [outcome.value for outcome in ChunkOutcome] == [
+        "stored",
+        "empty",
+        "failed",
+        "stopped",
+        "present",
+    ]

@@ -1,0 +1,146 @@
+"""Facts about limits that all workers of a key share."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sensequant.errors import (
+    AddressDeniedError,
+    AuthExpiredError,
+    AuthInvalidError,
+    BadRequestError,
+    DayLimitError,
+    StopSourceError,
+)
+from sensequant.ingestion.ledger import Ledger
+from sensequant.ingestion.ledger_records import CallsUsedUpError
+from sensequant.ingestion.pacing import LedgerPacer
+from sensequant.market.sources.breeze.pacing import UnlimitedPacer
+
+NOON = datetime(2024, 6, 3, 6, 30, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+        self.slept: list[float] = []
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.slept.append(seconds)
+        self.now += timedelta(seconds=seconds)
+
+
+class Workers:
+    """Workers of one key, each a process of its own as far as the ledger can tell."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Clock()
+
+    def hire(self, *, session: str = "today", calls_per_day: int = 100) -> LedgerPacer:
+        """Return the pacer of one more worker."""
+        return LedgerPacer(
+            rate=UnlimitedPacer(),
+            ledger=Ledger.open(self.path),
+            key_digest="0123456789ab",
+            session_digest=session,
+            calls_per_day=calls_per_day,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Workers:
+    """Return a way to hire workers that share a ledger."""
+    return Workers(tmp_path / "ledger.db")
+
+
+def test_calls_of_all_workers_count_together(workers: Workers) -> None:
+    """Two workers with a limit of five make five calls, whoever makes them."""
+    one, two = workers.hire(calls_per_day=5), workers.hire(calls_per_day=5)
+    for pacer in (one, two, one, two, one):
+        pacer.take()
+    with pytest.raises(DayLimitError, match="used up"):
+        two.take()
+    assert one.ledger.calls_used(one.key_digest, NOON.date()) == 5
+
+
+def test_the_count_begins_anew_at_midnight_in_india(workers: Workers) -> None:
+    """18:30 UTC is midnight there."""
+    pacer = workers.hire(calls_per_day=1)
+    pacer.take()
+    workers.clock.now = datetime(2024, 6, 3, 18, 29, 59, tzinfo=UTC)
+    with pytest.raises(DayLimitError):
+        pacer.take()
+    workers.clock.now = datetime(2024, 6, 3, 18, 30, tzinfo=UTC)
+    pacer.take()
+
+
+def test_a_minute_limit_pauses_every_worker(workers: Workers) -> None:
+    """What one worker is told, the other waits for: until the next minute, and a moment more."""
+    workers.clock.now = NOON + timedelta(seconds=47)
+    told, other = workers.hire(), workers.hire()
+    told.minute_limit_met()
+    other.take()
+    assert workers.clock.now == NOON + timedelta(seconds=61)
+    assert max(workers.clock.slept) <= 1.0
+    workers.clock.slept.clear()
+    told.take()
+    assert workers.clock.slept == []
+
+
+def test_a_pause_ends_early_when_all_is_stopped(workers: Workers) -> None:
+    """Who waits for the minute need not wait for nothing."""
+    told, other = workers.hire(), workers.hire()
+    told.minute_limit_met()
+    told.stop(AuthExpiredError("session has ended"))
+    with pytest.raises(AuthExpiredError):
+        other.take()
+    assert workers.clock.slept == []
+
+
+@pytest.mark.parametrize("kind", [AuthExpiredError, AuthInvalidError, AddressDeniedError])
+def test_a_refused_login_stops_all_until_there_is_another(
+    workers: Workers, kind: type[StopSourceError]
+) -> None:
+    """Every process of that session raises the same kind of error; a new session goes on."""
+    workers.hire().stop(kind("refused", found="as the vendor put it"))
+    with pytest.raises(kind, match="as the vendor put it"):
+        workers.hire().take()
+    workers.hire(session="renewed").take()
+
+
+def test_the_vendors_day_limit_holds_for_any_login_until_midnight(workers: Workers) -> None:
+    """It counts the key, not the session."""
+    workers.hire().stop(DayLimitError("limit of the day"))
+    with pytest.raises(DayLimitError):
+        workers.hire(session="renewed").take()
+    workers.clock.now += timedelta(days=1)
+    workers.hire().take()
+
+
+def test_our_own_limit_stops_nobody_who_may_call_more(workers: Workers) -> None:
+    """A person who raises it goes on at once."""
+    modest = workers.hire(calls_per_day=1)
+    modest.take()
+    with pytest.raises(CallsUsedUpError) as caught:
+        modest.take()
+    modest.stop(caught.value)
+    workers.hire(calls_per_day=2).take()
+
+
+def test_an_error_of_another_kind_is_no_stop(workers: Workers) -> None:
+    """A stop that says nothing about the key or its session is not kept."""
+    pacer = workers.hire()
+    pacer.stop(StopSourceError("something else"))
+    pacer.take()
+    assert not issubclass(BadRequestError, StopSourceError)
