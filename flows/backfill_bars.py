@@ -31,7 +31,7 @@ def _name_run() -> str:
     return f"{asked.title} · {intervals} · from {asked.start} · {asked.source.kind}"
 
 
-@flow(name="backfill-bars", flow_run_name=_name_run, task_runner=runner(4))
+@flow(name="backfill-bars", flow_run_name=_name_run)
 def backfill_bars(
     request: BackfillRequest = BackfillRequest(),
     options: BackfillOptions = BackfillOptions(),
@@ -45,13 +45,19 @@ def backfill_bars(
         backfill_id: A backfill to go on with under its own name; a new one when empty.
     """
     opened = open_backfill(request, options, backfill_id=backfill_id)
-    futures = fetch_chunk_of.map(
-        opened.backfill_id,
-        unmapped(request),
-        list(opened.plan.chunks),
-        is_forced=unmapped(options.force),
-    )
-    report = close_backfill(opened, collect_results(list(futures), opened.plan), request)
+    # The flow's own runner was made before anybody said how many may run side by side.
+    with runner(options.workers) as threads:
+        futures = threads.map(
+            fetch_chunk_of,
+            {
+                "backfill_id": opened.backfill_id,
+                "request": unmapped(request),
+                "chunk": list(opened.plan.chunks),
+                "is_forced": options.force,
+            },
+        )
+        results = collect_results(list(futures), opened.plan)
+    report = close_backfill(opened, results, request)
     check_stored(request)
     audit_stored(request, backfill_folder(Environment().home, opened.backfill_id))
     return _final_state(report)

@@ -8,7 +8,14 @@ from prefect.runtime import flow_run
 
 from sensequant.runs import Stage
 from sensequant.settings import RunRequest, TrainingConfig
-from tasks.ingestion import fetch_chunk, freeze_bars, plan_chunks, settle_data, symbols_fetched
+from tasks.ingestion import (
+    fetch_chunk,
+    forecast_training,
+    freeze_bars,
+    plan_chunks,
+    settle_data,
+    symbols_fetched,
+)
 from tasks.plans import failure_limit
 from tasks.release import open_run
 from tasks.runners import runner
@@ -46,4 +53,6 @@ def ingest_bars(
             kind="chunk",
             max_failure_rate=failure_limit(opened),
         )
+        if stage.state.is_completed():
+            forecast_training(opened)
     return stage.state

@@ -16,6 +16,7 @@ from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
 from sensequant.runs import RunFolder, StageRecord, UnitRecord
 from sensequant.stages.context import RunRecord
+from sensequant.stages.ingestion import chunk_name
 
 __all__ = [
     "show_backfill",
@@ -118,7 +119,8 @@ def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkR
     )
     rows = [
         {
-            "chunk": f"{result.symbol} {result.interval} {result.start}..{result.end}",
+            # The name of its task, so that it is found on the same page.
+            "chunk": f"{chunk_name(result.chunk)} {result.interval}",
             "outcome": result.outcome.value,
             "reason": result.reason or "",
             "message": result.error_message or "",

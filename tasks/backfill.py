@@ -26,6 +26,7 @@ from sensequant.ingestion.audits import audit_shelf, cross_check, heading_of, sy
 from sensequant.ingestion.backfill import BackfillReport, plan_backfill, summarise
 from sensequant.ingestion.chunks import ChunkResult, ingest_chunk
 from sensequant.ingestion.ledger_records import ChunkOutcome
+from sensequant.ingestion.places import real_store
 from sensequant.ingestion.planning import ChunkPlan
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.ingestion.shelf import open_shelf
@@ -105,6 +106,10 @@ def fetch_chunk_of(
     except (StopSourceError, RetryableError) as error:
         # The client has tried as often as helps; what is left stays in the ledger as left to do.
         result = ChunkResult.from_error(chunk, error)
+    except Exception as error:
+        # The page shows the traceback of what nobody expects.
+        _tell(backfill_id, ChunkResult.from_error(chunk, error))
+        raise
     _tell(backfill_id, result)
     return _state_of(result)
 
@@ -124,10 +129,16 @@ def collect_results(futures: list[PrefectFuture[Any]], plan: ChunkPlan) -> list[
 
 @task(task_run_name="cross-check")
 def check_stored(request: BackfillRequest) -> dict[str, int]:
-    """Hold daily bars against intraday bars; count sessions in which they disagree, by kind."""
-    shelf = open_shelf(Environment().home, request.source)
+    """Hold daily bars against intraday ones and a second source; count disputes by kind."""
+    home, second = Environment().home, request.compare_with
+    shelf = open_shelf(home, request.source)
     try:
-        check = cross_check(shelf, symbols_on(shelf, request, universes=UNIVERSES_FOLDER))
+        check = cross_check(
+            shelf,
+            symbols_on(shelf, request, universes=UNIVERSES_FOLDER),
+            other=None if second is None else real_store(home, second),
+            other_name=second or "",
+        )
     finally:
         shelf.ledger.close()
     counted = check.disputes.unique(["symbol", "session", "kind"])["kind"].value_counts(sort=True)

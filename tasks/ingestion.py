@@ -1,6 +1,7 @@
 """Tasks of stage 1: one per chunk of bars, one per symbol's adjusted bars, then the run's data."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,25 @@ from prefect import task
 from prefect.runtime import task_run
 
 from blocks.environment import UNIVERSES_FOLDER
+from sensequant.coverage.preflight import Question, preflight
+from sensequant.coverage.preflight_text import preflight_markdown
+from sensequant.ingestion.audits import audit_shelf
 from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.request import BackfillRequest
+from sensequant.ingestion.shelf import open_shelf
 from sensequant.market.sources.base import Chunk
 from sensequant.records import Outcome
 from sensequant.runs import Stage, UnitRecord
 from sensequant.stages import ingestion
 from sensequant.stages.context import Findings, Run, load_run
+from tasks.artifacts import show_markdown
 from tasks.sources import intake_of
+from tasks.telling import utc_now
 from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
 
 __all__ = [
-    "UNIVERSES_FOLDER",
     "fetch_chunk",
+    "forecast_training",
     "freeze_bars",
     "plan_chunks",
     "settle_data",
@@ -110,6 +118,32 @@ def symbols_fetched(units: list[UnitRecord]) -> list[str]:
             if unit.outcome is Outcome.SUCCESS and unit.symbol is not None
         }
     )
+
+
+@task(task_run_name="pre-flight")
+def forecast_training(run_id: str) -> None:
+    """Show on the run's page which windows will be skipped and why, before any is trained."""
+    run = load_run(run_folder(run_id))
+    asked = BackfillRequest(
+        symbols=tuple(run.symbols),
+        start=run.request.start,
+        end=run.request.end,
+        source=run.request.source,
+    )
+    shelf = open_shelf(run.folder.home, run.request.source)
+    with closing(shelf.ledger):
+        audit = audit_shelf(
+            shelf, asked, home=run.folder.home, universes=UNIVERSES_FOLDER, now=utc_now()
+        )
+        question = Question(tuple(run.symbols), asked.start, run.request.end, run.config)
+        forecast = preflight(
+            question,
+            shelf.store,
+            audit,
+            calendar=shelf.calendar,
+            source_options=run.request.source.options,
+        )
+    show_markdown("pre-flight", preflight_markdown(forecast), description=f"forecast of {run_id}")
 
 
 @task(task_run_name="settle data")

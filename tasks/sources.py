@@ -4,9 +4,10 @@ Belongs here: the credentials of a block, the limit that all machines share, the
 belong here: what is done with a source.
 """
 
+import contextlib
 import secrets
+import threading
 import time
-from functools import lru_cache
 from pathlib import Path
 
 from blocks.credentials import breeze_login
@@ -20,7 +21,11 @@ from sensequant.market.sources.build import SourceConfig
 from tasks.pacing import PrefectRate, limit_name, set_limit
 from tasks.telling import utc_now
 
-__all__ = ["intake_of"]
+__all__ = ["close_intakes", "intake_of"]
+
+_lock = threading.Lock()
+_open: dict[Path, Intakes] = {}
+_rates = contextlib.ExitStack()
 
 
 def intake_of(source: SourceConfig) -> IngestContext:
@@ -33,12 +38,21 @@ def intake_of(source: SourceConfig) -> IngestContext:
     MasterUnavailableError
         The vendor's list of securities cannot be had.
     """
-    return _intakes(Environment().home).of(source)
+    home = Environment().home
+    with _lock:
+        if home not in _open:
+            _open[home] = Intakes(Outside(home, _timing(), breeze_login, _rate))
+        intakes = _open[home]
+    return intakes.of(source)
 
 
-@lru_cache(maxsize=4)
-def _intakes(home: Path) -> Intakes:
-    return Intakes(Outside(home, _timing(), breeze_login, _rate))
+def close_intakes() -> None:
+    """Close every connection, ledger and simulator of this process; a later use opens new ones."""
+    with _lock:
+        for intakes in _open.values():
+            intakes.close()
+        _open.clear()
+        _rates.close()
 
 
 def _timing() -> Timing:
@@ -49,4 +63,6 @@ def _timing() -> Timing:
 def _rate(key_digest: str, config: BreezeConfig) -> Pacer:
     name = limit_name(key_digest)
     set_limit(name, config)
-    return PrefectRate(name, config)
+    rate = PrefectRate(name, config)
+    _rates.callback(rate.close)
+    return rate

@@ -185,8 +185,10 @@ CATALOG: dict[str, FaultKind] = {
         "rows come twice, alike", "one of them is dropped and counted", *_CHOSEN
     ),
     "conflicting_rows": _rows("rows come twice, differing", "both are quarantined", *_CHOSEN),
-    "out_of_order": _rows("rows in random order", "sorted"),
-    "out_of_window": _rows("rows of three sessions before the window", "dropped or quarantined"),
+    "out_of_order": _rows("rows in random order", "sorted, and noted"),
+    "out_of_window": _rows(
+        "rows of three sessions before the window", "quarantined as outside the request"
+    ),
     "other_symbol": _rows(
         "sessions of another company, with its code",
         "quarantined: the echoed code is wrong",
@@ -228,7 +230,7 @@ CATALOG: dict[str, FaultKind] = {
         "stored as it is; the jump that an action demands is missing, and is flagged",
     ),
     "missing_fields": _shape("a field is missing in a row", _QUARANTINED, *_CHOSEN),
-    "extra_fields": _shape("rows have a field more", "ignored"),
+    "extra_fields": _shape("rows have a field more", "ignored, and noted"),
     "numbers_as_text": _shape("numbers are texts", "read as numbers, and noted"),
     "nan_numbers": _shape("close is NaN", _QUARANTINED, *_CHOSEN),
     "master_404": _master("HTTP 404", "master unavailable: yesterday's is used, or the run stops"),

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from sensequant.breeze_simulator.fault_catalog import (
     CATALOG,
@@ -244,7 +244,7 @@ def parse_fault(text: str) -> Fault:
     Raises
     ------
     ConfigError
-        The text has another form, or names no fault or setting.
+        The text has another form, names no fault or setting, or a value does not fit.
     """
     name, _, rest = text.partition(":")
     fields: dict[str, object] = {"name": name.strip()}
@@ -255,7 +255,12 @@ def parse_fault(text: str) -> Fault:
         given = value.strip()
         fields[key.strip()] = tuple(given.split("+")) if key.strip() == "sessions" else given
     _kind(str(fields["name"]))
-    return Fault.model_validate(fields)
+    try:
+        return Fault.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "settings"
+        raise _refusal(name, where, first["msg"], text) from error
 
 
 def _kind(name: str) -> FaultKind:

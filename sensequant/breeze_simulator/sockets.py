@@ -80,6 +80,14 @@ class _Server(uvicorn.Server):
         self.is_started.set()
         await self._is_ending.wait()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # The inherited one waits a tenth of a second for connections, also where there are none.
+        if self.server_state.connections:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:
+            server.close()
+
     def end(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._is_ending.set)

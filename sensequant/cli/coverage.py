@@ -20,6 +20,7 @@ from sensequant.coverage.files import write_coverage
 from sensequant.coverage.preflight import Question, preflight
 from sensequant.coverage.preflight_text import preflight_markdown
 from sensequant.coverage.summary import CoverageSummary
+from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.ingestion.audits import audit_shelf, heading_of, symbols_on
 from sensequant.ingestion.imports import import_actions, import_listings, import_renames
 from sensequant.ingestion.places import store_at, store_key
@@ -32,6 +33,7 @@ from sensequant.settings import TrainingConfig
 __all__ = ["print_coverage", "print_export", "print_imports", "print_preflight"]
 
 _MOST_ROWS = 60
+_LONGEST_COMMAND = 300
 
 
 def print_coverage(
@@ -62,7 +64,11 @@ def print_preflight(console: Console, request: BackfillRequest, home: Path) -> b
     with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         forecast = preflight(
-            _question(shelf, request, now), shelf.store, audit, calendar=shelf.calendar
+            _question(shelf, request, now),
+            shelf.store,
+            audit,
+            calendar=shelf.calendar,
+            source_options=request.source.options,
         )
     console.print(preflight_markdown(forecast), end="")
     return forecast.is_possible
@@ -71,10 +77,27 @@ def print_preflight(console: Console, request: BackfillRequest, home: Path) -> b
 def print_export(
     console: Console, request: BackfillRequest, home: Path, *, target: Path, **settings: Any
 ) -> None:
-    """Write stored bars into files, one interval after the other, and print what was written."""
+    """Write stored bars into files, one interval after the other, and print what was written.
+
+    Raises
+    ------
+    ConfigError
+        The request cannot be served.
+    MissingBarsError
+        Nothing that was asked for is stored.
+    StorageError
+        A file is there and must not be replaced, or the disk refuses.
+    """
     shelf = open_shelf(home, request.source)
     with closing(shelf.ledger):
         symbols = symbols_on(shelf, request, universes=UNIVERSES_FOLDER)
+        if not symbols:
+            raise MissingBarsError(
+                "nothing is stored of this source",
+                where=str(home / shelf.store_key),
+                expected="symbols that were ingested",
+                remedy="ingest them first, or name the source that they came from",
+            )
         for interval in request.intervals:
             fields = {
                 "symbols": symbols,
@@ -83,8 +106,7 @@ def print_export(
                 "end": request.end,
                 **settings,
             }
-            # A file of several intervals would mix keys; each has a folder of its own.
-            place = target if len(request.intervals) == 1 else target / interval
+            place = target if len(request.intervals) == 1 else _place_of(target, interval, settings)
             report = export_bars(
                 shelf.store, place, request=build_model(ExportRequest, fields, where="export")
             )
@@ -106,7 +128,20 @@ def print_imports(
     changes: Path | None = None,
     listings: Path | None = None,
 ) -> None:
-    """Keep the lists that were given, and print what they hold."""
+    """Keep the lists that were given, and print what they hold.
+
+    Raises
+    ------
+    ConfigError
+        No list was given.
+    """
+    if actions is None and changes is None and listings is None:
+        raise ConfigError(
+            "nothing to import",
+            expected="--changes, --listings or both",
+            found="neither",
+            remedy="name a file",
+        )
     if actions is not None:
         found = import_actions(store_at(home, source), actions)
         kinds = found["kind"].value_counts(sort=True).iter_rows()
@@ -118,6 +153,13 @@ def print_imports(
     if listings is not None:
         spells = import_listings(home / store_key(source), listings)
         print_facts(console, [("spells", f"{spells.height} for store {store_key(source)}")])
+
+
+def _place_of(target: Path, interval: str, settings: dict[str, Any]) -> Path:
+    # Bars of two lengths have different keys, so each length has a file or folder of its own.
+    if settings["is_one_file"]:
+        return target.with_name(f"{target.stem}_{interval}{target.suffix}")
+    return target / interval
 
 
 def _question(shelf: Shelf, request: BackfillRequest, now: datetime) -> Question:
@@ -151,4 +193,7 @@ def _facts(summary: CoverageSummary) -> Iterator[Fact]:
     yield "coverage", f"{share} of {total.n_sessions - total.n_not_expected} expected sessions"
     for name in ("missing_local", "missing_at_source", "pending", "quarantined", "disputed"):
         yield name.replace("_", " "), str(getattr(total, f"n_{name}"))
-    yield from (("to fetch what is missing", command) for command in summary.commands)
+    for command in summary.commands:
+        # A command that no terminal shows in one piece stands on the page and in the record.
+        is_long = len(command) > _LONGEST_COMMAND
+        yield "to fetch what is missing", "see the page" if is_long else command

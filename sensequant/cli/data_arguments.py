@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from sensequant.ingestion.discoveries import DiscoveryRequest
     from sensequant.ingestion.request import BackfillRequest
-    from sensequant.market.sources.build import SourceConfig
+    from sensequant.market.sources.build import SourceConfig, SourceKind
 
-__all__ = ["BarsArguments", "ExportArguments", "SourceArguments", "request_of", "source_of"]
+__all__ = [
+    "BarsArguments",
+    "ExportArguments",
+    "SourceArguments",
+    "SymbolArguments",
+    "discovery_of",
+    "request_of",
+    "source_of",
+]
 
 
 @Parameter(name="*")
@@ -48,8 +57,8 @@ class SourceArguments:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class BarsArguments:
-    """Which bars.
+class SymbolArguments:
+    """Which symbols.
 
     Parameters
     ----------
@@ -59,20 +68,34 @@ class BarsArguments:
         Name of a dated list of symbols: nifty100, metals_etfs, pilot, or all.
     symbols_file
         File with one ticker per line.
-    interval
-        Lengths of bars, separated by commas: 1day,30minute,5minute,1minute.
-    start
-        First session.
-    end
-        Last session; the last one that has closed when left out.
     """
 
     symbols: str | None = None
     universe: str | None = None
     symbols_file: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class BarsArguments(SymbolArguments):
+    """Which bars.
+
+    Parameters
+    ----------
+    interval
+        Lengths of bars, separated by commas: 1day,30minute,5minute,1minute.
+    start
+        First session; 2022-01-01 when left out.
+    end
+        Last session; the last one that has closed when left out.
+    compare_with
+        Second source, files or breeze, whose stored daily bars these are held against.
+    """
+
     interval: Annotated[str, Parameter(name=["--interval", "--intervals"])] = "1day"
     start: str | None = None
     end: str | None = None
+    compare_with: str | None = None
 
 
 @Parameter(name="*")
@@ -101,8 +124,10 @@ class ExportArguments:
     overwrite: Annotated[bool, Parameter(negative="")] = False
 
 
-def source_of(arguments: SourceArguments) -> "SourceConfig":
-    """Return the source that the arguments describe.
+def source_of(
+    arguments: SourceArguments | None, *, default: "SourceKind | None" = None
+) -> "SourceConfig":
+    """Return the source that the arguments describe; of the kind `default` where they name none.
 
     Raises
     ------
@@ -112,22 +137,20 @@ def source_of(arguments: SourceArguments) -> "SourceConfig":
     from sensequant.cli.asking import build_model  # noqa: PLC0415
     from sensequant.market.sources.build import SourceConfig  # noqa: PLC0415
 
-    kind = arguments.source or ("files" if arguments.data is not None else None)
-    pace = _given(
-        calls_per_minute=arguments.calls_per_minute, calls_per_day=arguments.calls_per_day
-    )
+    given = arguments or SourceArguments()
+    pace = _given(calls_per_minute=given.calls_per_minute, calls_per_day=given.calls_per_day)
     fields = _given(
-        kind=kind,
+        kind=given.source or default or (None if given.data is None else "files"),
         # A worker in another working folder must find the same files.
-        folder=_absolute(arguments.data),
-        actions_path=_absolute(arguments.actions),
+        folder=_absolute(given.data),
+        actions_path=_absolute(given.actions),
         breeze=pace or None,
-        credentials_block=arguments.block,
+        credentials_block=given.block,
     )
     return build_model(SourceConfig, fields, where="source")
 
 
-def request_of(bars: BarsArguments, source: SourceArguments) -> "BackfillRequest":
+def request_of(bars: BarsArguments | None, source: SourceArguments | None) -> "BackfillRequest":
     """Return the request that the arguments describe.
 
     Raises
@@ -137,18 +160,44 @@ def request_of(bars: BarsArguments, source: SourceArguments) -> "BackfillRequest
     """
     from sensequant.cli.asking import build_model  # noqa: PLC0415
     from sensequant.ingestion.request import BackfillRequest  # noqa: PLC0415
+
+    asked = bars or BarsArguments()
+    fields = _given(
+        intervals=[name.strip() for name in asked.interval.split(",")],
+        start=asked.start,
+        end=asked.end,
+        compare_with=asked.compare_with,
+    )
+    fields |= {**_symbol_fields(asked), "source": source_of(source)}
+    return build_model(BackfillRequest, fields, where="request")
+
+
+def discovery_of(
+    symbols: SymbolArguments | None, source: SourceArguments | None
+) -> "DiscoveryRequest":
+    """Return the request to look symbols up that the arguments describe.
+
+    Raises
+    ------
+    ConfigError
+        An argument is wrong or contradicts another one.
+    """
+    from sensequant.cli.asking import build_model  # noqa: PLC0415
+    from sensequant.ingestion.discoveries import DiscoveryRequest  # noqa: PLC0415
+
+    fields = _symbol_fields(symbols or SymbolArguments())
+    fields["source"] = source_of(source, default="breeze-simulator")
+    return build_model(DiscoveryRequest, fields, where="request")
+
+
+def _symbol_fields(asked: SymbolArguments) -> dict[str, Any]:
     from sensequant.market.symbols import parse_symbols  # noqa: PLC0415
 
-    fields = _given(
-        symbols=None if bars.symbols is None else parse_symbols(bars.symbols),
-        universe=bars.universe,
-        symbols_file=_absolute(bars.symbols_file),
-        intervals=[name.strip() for name in bars.interval.split(",")],
-        start=bars.start,
-        end=bars.end,
-        source=source_of(source),
+    return _given(
+        symbols=None if asked.symbols is None else parse_symbols(asked.symbols),
+        universe=asked.universe,
+        symbols_file=_absolute(asked.symbols_file),
     )
-    return build_model(BackfillRequest, fields, where="request")
 
 
 def _absolute(path: Path | None) -> Path | None:

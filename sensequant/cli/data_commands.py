@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from sensequant.cli.data_arguments import (
     BarsArguments,
     ExportArguments,
     SourceArguments,
+    SymbolArguments,
+    discovery_of,
     request_of,
     source_of,
 )
@@ -22,6 +24,7 @@ from sensequant.cli.place import Place
 __all__ = ["register_data_commands"]
 
 _GROUP = "Bars"
+_Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 symbols_app = App(
     name="symbols",
@@ -68,11 +71,13 @@ def ingest(
     verbose
         Show Prefect's log instead of progress bars.
     """
+    from sensequant.cli.asking import build_model  # noqa: PLC0415
     from sensequant.cli.ingest import start_backfill  # noqa: PLC0415
     from sensequant.ingestion.request import BackfillOptions  # noqa: PLC0415
 
-    request = request_of(bars or BarsArguments(), source or SourceArguments())
-    options = BackfillOptions(force=force, incremental=incremental)
+    request = request_of(bars, source)
+    fields = {"force": force, "incremental": incremental}
+    options = build_model(BackfillOptions, fields, where="options")
     return start_backfill(request, options, (place or Place()).environment(), is_verbose=verbose)
 
 
@@ -98,7 +103,7 @@ def coverage(
     """
     from sensequant.cli.coverage import print_coverage  # noqa: PLC0415
 
-    request = request_of(bars or BarsArguments(), source or SourceArguments())
+    request = request_of(bars, source)
     home = (place or Place()).environment().home
     print_coverage(console_for(sys.stdout), request, home, is_json=json)
 
@@ -124,7 +129,7 @@ def preflight(
     """
     from sensequant.cli.coverage import print_preflight  # noqa: PLC0415
 
-    request = request_of(bars or BarsArguments(), source or SourceArguments())
+    request = request_of(bars, source)
     home = (place or Place()).environment().home
     return 0 if print_preflight(console_for(sys.stdout), request, home) else 1
 
@@ -155,7 +160,7 @@ def export(
     """
     from sensequant.cli.coverage import print_export  # noqa: PLC0415
 
-    request = request_of(bars or BarsArguments(), source or SourceArguments())
+    request = request_of(bars, source)
     asked = form or ExportArguments()
     print_export(
         console_for(sys.stdout),
@@ -172,7 +177,7 @@ def export(
 
 @symbols_app.command(name="discover")
 def discover_symbols(
-    bars: BarsArguments | None = None,
+    symbols: SymbolArguments | None = None,
     source: SourceArguments | None = None,
     *,
     place: Place | None = None,
@@ -182,7 +187,7 @@ def discover_symbols(
 
     Parameters
     ----------
-    bars
+    symbols
         Which symbols; with none, all of the vendor's list.
     source
         breeze, or breeze-simulator (the default).
@@ -193,9 +198,8 @@ def discover_symbols(
     """
     from sensequant.cli.ingest import start_discovery  # noqa: PLC0415
 
-    asked = source or SourceArguments(source="breeze-simulator")
     env = (place or Place()).environment()
-    return start_discovery(bars or BarsArguments(), source_of(asked), env, is_verbose=verbose)
+    return start_discovery(discovery_of(symbols, source), env, is_verbose=verbose)
 
 
 @symbols_app.command(name="import")
@@ -223,7 +227,7 @@ def import_symbols(
     from sensequant.cli.coverage import print_imports  # noqa: PLC0415
 
     home = (place or Place()).environment().home
-    config = source_of(source or SourceArguments(source="breeze"))
+    config = source_of(source, default="breeze")
     print_imports(console_for(sys.stdout), home, config, changes=changes, listings=listings)
 
 
@@ -249,15 +253,15 @@ def import_actions(
     from sensequant.cli.coverage import print_imports  # noqa: PLC0415
 
     home = (place or Place()).environment().home
-    config = source_of(source or SourceArguments(source="breeze"))
+    config = source_of(source, default="breeze")
     print_imports(console_for(sys.stdout), home, config, actions=path)
 
 
 def breeze_simulator(
     *,
     data: Path | None = None,
-    port: int = 8790,
-    stream_port: int = 8791,
+    port: _Port = 8790,
+    stream_port: _Port = 8791,
     fault: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     unlimited: Annotated[bool, Parameter(negative="")] = False,
     place: Place | None = None,

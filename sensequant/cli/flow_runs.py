@@ -8,10 +8,9 @@ Prefect reads its variables when it is imported, so a flow is imported only afte
 
 import importlib
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from blocks.environment import Environment, apply_variables, prefect_environment
 from sensequant.cli.output import console_for
@@ -107,8 +106,7 @@ def execute_flow(
     """
     module, _, name = entrypoint.partition(":")
     flow = getattr(importlib.import_module(module), name)
-    notes = Console(quiet=True) if is_verbose or telemetry is None else console_for(sys.stderr)
-    with show_progress(telemetry or Path(), notes):
+    with _progress(None if is_verbose else telemetry):
         state = flow(**parameters, return_state=True)
     return FlowRun(state, env)
 
@@ -125,6 +123,12 @@ def flow_variables(env: Environment, *, is_verbose: bool) -> dict[str, str]:
 def page_of_flow_run(flow_run_id: Any, env: Environment) -> str | None:
     """Return the address of a run's page in Prefect's UI, if the run reached the server."""
     return None if flow_run_id is None else f"{env.ui_url}/v2/runs/flow-run/{flow_run_id}"
+
+
+def _progress(telemetry: Path | None) -> AbstractContextManager[None]:
+    if telemetry is None:
+        return nullcontext()
+    return show_progress(telemetry, console_for(sys.stderr))
 
 
 def _server_in_words(server: Server) -> str:

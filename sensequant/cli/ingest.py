@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from blocks.environment import Environment
-from sensequant.cli.asking import build_model
-from sensequant.cli.data_arguments import BarsArguments
 from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts, print_table
 from sensequant.errors import SenseQuantError
@@ -19,8 +17,6 @@ from sensequant.ingestion.backfill import BackfillOutcome, BackfillReport
 from sensequant.ingestion.discoveries import DiscoveryRequest
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.market.discovery import Discovery
-from sensequant.market.sources.build import SourceConfig
-from sensequant.market.symbols import parse_symbols
 
 __all__ = ["backfill_facts", "discovery_rows", "start_backfill", "start_discovery"]
 
@@ -65,23 +61,14 @@ def start_backfill(
     return 0 if report.outcome in done else 1
 
 
-def start_discovery(
-    bars: BarsArguments, source: SourceConfig, env: Environment, *, is_verbose: bool
-) -> int:
+def start_discovery(request: DiscoveryRequest, env: Environment, *, is_verbose: bool) -> int:
     """Look symbols up at the vendor and print the finding for each; 1 if one has no code.
 
     Raises
     ------
     SenseQuantError
-        The vendor's list cannot be had, or the request is wrong.
+        The vendor's list cannot be had, or the universe is unknown.
     """
-    fields = {
-        "symbols": None if bars.symbols is None else parse_symbols(bars.symbols),
-        "universe": bars.universe,
-        "symbols_file": bars.symbols_file,
-        "source": source,
-    }
-    request = build_model(DiscoveryRequest, fields, where="request")
     served = serve(env, is_verbose=is_verbose)
     run = execute_flow(
         "flows.discover_symbols:discover_symbols",
@@ -94,7 +81,10 @@ def start_discovery(
     if not isinstance(found, Discovery):
         raise run.failure(where="symbols discover") or SenseQuantError("discovery found nothing")
     console = console_for(sys.stdout)
-    print_table(console, *discovery_rows(found))
+    header, rows = discovery_rows(found)
+    print_table(console, header, rows)
+    if len(rows) < len(found.findings):
+        console.print(f"and {len(found.findings) - len(rows)} more")
     print_facts(console, [*_discovery_facts(found), ("page", run.page or "none")])
     return 0 if found.n_mapped == found.n_symbols else 1
 
@@ -119,6 +109,8 @@ def backfill_facts(report: BackfillReport) -> Iterator[Fact]:
         (f"left {each.symbol} {each.interval}", f"{each.n_chunks} chunks from {each.start}")
         for each in report.left[:_MOST_ROWS]
     )
+    if len(report.left) > _MOST_ROWS:
+        yield "left besides", f"{len(report.left) - _MOST_ROWS} symbols and intervals"
 
 
 def discovery_rows(found: Discovery) -> tuple[list[str], list[list[str]]]:

@@ -4,10 +4,10 @@ Belongs here: its life as a program. Does not belong here: what it serves
 (`sensequant.breeze_simulator`).
 """
 
-import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 from rich.console import Console
 
@@ -31,7 +31,7 @@ def serve_simulator(
     ports: tuple[int, int],
     faults: Iterable[str],
     is_unlimited: bool,
-    until: threading.Event | None = None,
+    until: Event | None = None,
 ) -> None:
     """Serve until Ctrl-C, and tell runs below `home` where.
 
@@ -67,6 +67,7 @@ def serve_simulator(
     )
     with simulator:
         file = announce_simulator(home, simulator, market_digest=market_digest(source))
+        told = file.read_bytes()
         facts = [
             ("simulated vendor", "Breeze API; its bars are marked as simulated"),
             ("v1", simulator.endpoints.v1),
@@ -78,6 +79,8 @@ def serve_simulator(
         ]
         print_facts(console, facts)
         try:
-            (until or threading.Event()).wait()
+            (until or Event()).wait()
         finally:
-            file.unlink(missing_ok=True)
+            # A simulator that was started later may have put its own there.
+            if file.exists() and file.read_bytes() == told:
+                file.unlink()

@@ -185,6 +185,7 @@ def preflight(
     *,
     calendar: SessionCalendar,
     limits: PreflightConfig | None = None,
+    source_options: str = "",
 ) -> Preflight:
     """Forecast what stages 1 and 2 of a run will do with the stored bars.
 
@@ -200,6 +201,8 @@ def preflight(
         The NSE calendar.
     limits
         When to warn; None: the defaults.
+    source_options
+        How the source is named on a command line, for what is left to fetch.
 
     Raises
     ------
@@ -238,7 +241,7 @@ def preflight(
         skips=_counted(window.reason for window in windows),
         benchmark=benchmark,
         warnings=tuple(warnings),
-        commands=ingest_commands(audit.gaps),
+        commands=ingest_commands(audit.gaps, source_options=source_options),
     )
 
 

@@ -45,12 +45,15 @@ class Heading:
         Whether the bars were invented.
     audited_at
         Aware instant of the audit.
+    source_options
+        How the source is named on a command line, such as ``--source breeze``.
     """
 
     title: str
     source: str
     is_simulated: bool
     audited_at: datetime
+    source_options: str = ""
 
 
 class Sums(Record):
@@ -161,11 +164,11 @@ def summary_of(audit: CoverageAudit, heading: Heading) -> CoverageSummary:
             )
             for row in unavailable.iter_rows(named=True)
         ),
-        commands=ingest_commands(audit.gaps),
+        commands=ingest_commands(audit.gaps, source_options=heading.source_options),
     )
 
 
-def ingest_commands(gaps: pl.DataFrame) -> tuple[str, ...]:
+def ingest_commands(gaps: pl.DataFrame, *, source_options: str = "") -> tuple[str, ...]:
     """Return the commands that fetch what is missing here, one for each interval and need.
 
     The ledger keeps a command from asking twice, so that one range may serve all symbols.
@@ -174,7 +177,10 @@ def ingest_commands(gaps: pl.DataFrame) -> tuple[str, ...]:
     ----------
     gaps
         Runs of sessions (`coverage.rollup.GAP_SCHEMA`).
+    source_options
+        How the source is named on a command line.
     """
+    source = f" {source_options}" if source_options else ""
     is_lost = pl.col("reason") == Reason.LOST.value
     wanted = (
         gaps.filter(pl.col("state") == State.MISSING_LOCAL.value)
@@ -186,7 +192,7 @@ def ingest_commands(gaps: pl.DataFrame) -> tuple[str, ...]:
         )
     )
     return tuple(
-        f"sensequant ingest --symbols {row['symbol']} --interval {row['interval']}"
+        f"sensequant ingest{source} --symbols {row['symbol']} --interval {row['interval']}"
         f" --start {row['first']} --end {row['last']}{' --force' if row['is_lost'] else ''}"
         for row in wanted.iter_rows(named=True)
     )

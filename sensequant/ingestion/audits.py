@@ -4,7 +4,7 @@ Belongs here: bringing the evidence of one source's shelf to the audit and to th
 not belong here: the rules of either (`sensequant.coverage`, `market.crosscheck`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sensequant.coverage.collect import collect_evidence
 from sensequant.coverage.evidence import as_of_at
 from sensequant.coverage.expected import Scope
 from sensequant.coverage.summary import Heading
-from sensequant.errors import MissingBarsError
+from sensequant.errors import MissingBarsError, RecordError
 from sensequant.ingestion.imports import stored_renames
 from sensequant.ingestion.request import BackfillRequest
 from sensequant.ingestion.shelf import Shelf
@@ -33,9 +33,13 @@ from sensequant.market.listing_evidence import find_listings
 from sensequant.market.listings import combine_listings
 from sensequant.market.selection import selected_symbols
 from sensequant.market.store import BarStore
+from sensequant.market.store_layout import StoreLayout
 from sensequant.market.symbols import is_index
 
 __all__ = ["audit_shelf", "cross_check", "heading_of", "symbols_on"]
+
+_LISTING_FACTS = ("symbol", "session", "source", "series", "close", "previous_close")
+"""What of a bar tells when a symbol was listed."""
 
 
 def symbols_on(shelf: Shelf, request: BackfillRequest, *, universes: Path) -> tuple[str, ...]:
@@ -98,6 +102,7 @@ def heading_of(request: BackfillRequest, shelf: Shelf, *, now: datetime) -> Head
         source=f"{kind}, store {shelf.store_key}",
         is_simulated=request.source.is_simulated,
         audited_at=now,
+        source_options=request.source.options,
     )
 
 
@@ -107,7 +112,7 @@ def cross_check(
     """Hold each symbol's daily bars against its intraday bars and against a second source.
 
     Sessions that disagree are written down as disputes, and training leaves them out until a later
-    check finds them to agree.
+    check of the same two finds them to agree.
 
     Parameters
     ----------
@@ -116,39 +121,67 @@ def cross_check(
     symbols
         Those to check; one without bars is left out.
     other, other_name
-        A second store of daily bars, and what it is called.
+        A second store of daily bars, and what it is called. All its symbols are looked at, so that
+        it can tell whose prices stand under a wrong name.
     """
-    parts: list[CrossCheck] = []
-    for symbol in symbols:
-        daily = _bars(shelf.store, symbol)
-        if daily is None:
-            continue
-        checks = list(_checks(shelf, symbol, daily, other=other, other_name=other_name))
-        disputes = pl.concat([DISPUTE_SCHEMA.to_frame(), *(check.disputes for check in checks)])
-        if checks:
-            shelf.store.write_disputes(symbol, disputes, interval=DAILY)
-        parts += checks
-    return CrossCheck(
-        pl.concat([DISPUTE_SCHEMA.to_frame(), *(part.disputes for part in parts)]),
-        pl.concat([COMPARED_SCHEMA.to_frame(), *(part.symbols for part in parts)]),
-    )
+    daily = dict(_all_bars(shelf.store, symbols))
+    checks = dict(_with_intraday(shelf, daily))
+    theirs = {} if other is None else dict(_all_bars(other, other.symbols(DAILY)))
+    if daily and theirs:
+        ours, second = pl.concat(daily.values()), pl.concat(theirs.values())
+        checks[other_name] = compare_sources(
+            ours, second, other_name=other_name, config=SourceCheckConfig()
+        )
+    for symbol in daily:
+        _keep_disputes(shelf.store, symbol, checks)
+    return _joined(checks.values())
 
 
-def _checks(
-    shelf: Shelf, symbol: str, daily: pl.DataFrame, *, other: BarStore | None, other_name: str
-) -> Iterable[CrossCheck]:
+def _with_intraday(
+    shelf: Shelf, daily: Mapping[str, pl.DataFrame]
+) -> Iterable[tuple[str, CrossCheck]]:
     for interval in filter(is_intraday, INTERVALS):
-        if symbol in shelf.store.symbols(interval):
-            yield compare_with_intraday(
-                daily,
+        stored = set(shelf.store.symbols(interval))
+        # One symbol at a time: years of minutes of all of them would fill the memory.
+        parts = [
+            compare_with_intraday(
+                bars,
                 shelf.store.read(symbol, interval=interval),
                 interval=interval,
                 calendar=shelf.calendar,
                 config=IntradayCheckConfig(),
             )
-    second = None if other is None else _bars(other, symbol)
-    if second is not None:
-        yield compare_sources(daily, second, other_name=other_name, config=SourceCheckConfig())
+            for symbol, bars in daily.items()
+            if symbol in stored
+        ]
+        yield interval, _joined(parts)
+
+
+def _keep_disputes(store: BarStore, symbol: str, checks: Mapping[str, CrossCheck]) -> None:
+    compared = [name for name, check in checks.items() if symbol in check.symbols["symbol"]]
+    if not compared:
+        return
+    found = [checks[name].disputes.filter(pl.col("symbol") == symbol) for name in compared]
+    # What another comparison found earlier stands until that one is made again.
+    former = store.disputes(symbol, DAILY).filter(~pl.col("other").is_in(compared))
+    store.write_disputes(symbol, pl.concat([former, *found]), interval=DAILY)
+
+
+def _joined(checks: Iterable[CrossCheck]) -> CrossCheck:
+    parts = list(checks)
+    disputes = pl.concat([DISPUTE_SCHEMA.to_frame(), *(part.disputes for part in parts)])
+    symbols = pl.concat([COMPARED_SCHEMA.to_frame(), *(part.symbols for part in parts)])
+    return CrossCheck(
+        disputes.sort("symbol", "session", "field", "other"),
+        symbols.sort("symbol", maintain_order=True),
+    )
+
+
+def _all_bars(store: BarStore, symbols: Iterable[str]) -> Iterable[tuple[str, pl.DataFrame]]:
+    for symbol in symbols:
+        bars = _bars(store, symbol)
+        if bars is not None:
+            yield symbol, bars
 
 
 def _bars(store: BarStore, symbol: str) -> pl.DataFrame | None:
@@ -161,9 +194,30 @@ def _bars(store: BarStore, symbol: str) -> pl.DataFrame | None:
 def _listings(shelf: Shelf, symbols: Iterable[str], *, home: Path) -> pl.DataFrame:
     if shelf.finality is not None:
         return shelf.listings
-    # A publisher's history begins with the listing; a vendor's begins where it was asked to.
-    frames = [bars for symbol in symbols if (bars := _bars(shelf.store, symbol)) is not None]
-    if not frames:
+    # A publisher's history begins with the listing; a vendor's begins where it was asked to. How
+    # far the history reaches, all symbols tell together, whichever of them the audit is about.
+    bars = _facts_of_all(home / shelf.store_key)
+    if bars is None:
         return shelf.listings
-    found = find_listings(pl.concat(frames), shelf.calendar, renames=stored_renames(home))
-    return combine_listings(shelf.listings, found)
+    found = find_listings(bars, shelf.calendar, renames=stored_renames(home))
+    asked = found.filter(pl.col("symbol").is_in(list(symbols)))
+    return combine_listings(shelf.listings, asked)
+
+
+def _facts_of_all(root: Path) -> pl.DataFrame | None:
+    layout = StoreLayout(root)
+    parts = (layout.parts(symbol, DAILY) for symbol in layout.symbols(DAILY))
+    paths = [path for files in parts for path in files.values()]
+    if not paths:
+        return None
+    try:
+        # At once and without most columns: thousands of files, read one by one, take many seconds.
+        return pl.read_parquet(paths, columns=list(_LISTING_FACTS), hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise RecordError(
+            "stored bars cannot be read",
+            where=str(root),
+            expected="Parquet files of this project",
+            found=str(error).splitlines()[0],
+            remedy="remove the damaged file and ingest its symbol again",
+        ) from error

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import polars as pl
 
+from sensequant.errors import InvalidBarsError
 from sensequant.ingestion.shelf import LISTINGS_FILE
 from sensequant.market.listings import read_listings
 from sensequant.market.renames import RenameTable, read_renames
 from sensequant.market.sources.files.action_files import read_actions
 from sensequant.market.store import BarStore
-from sensequant.storage import write_atomically
+from sensequant.storage import write_atomically, write_table
 
 __all__ = ["import_actions", "import_listings", "import_renames", "stored_renames"]
 
-_RENAMES = "renames"
+_RENAMES_FILE = Path("symbols") / "renames.parquet"
 
 
 def import_actions(store: BarStore, path: Path) -> pl.DataFrame:
@@ -26,9 +27,19 @@ def import_actions(store: BarStore, path: Path) -> pl.DataFrame:
     Raises
     ------
     InvalidBarsError
-        The list cannot be read, or contradicts itself.
+        The list cannot be read or contradicts itself, or no line of it moves a price.
     """
     actions = read_actions(path)
+    if actions.is_empty():
+        # It names no source, so that it would leave the former list in place without a word.
+        raise InvalidBarsError(
+            "list has no corporate action",
+            where=str(path),
+            expected="at least one split, bonus, demerger, rights issue or dividend, with a date "
+            "such as 05-Dec-2022",
+            found="none",
+            remedy="look at its columns and dates; the former list stays",
+        )
     store.write_actions(actions)
     return actions
 
@@ -42,18 +53,15 @@ def import_renames(home: Path, path: Path) -> RenameTable:
         The list cannot be read or contradicts itself.
     """
     renames = read_renames(path)
-    folder = home / "symbols"
-    for former in folder.glob(f"{_RENAMES}.*"):
-        former.unlink()
-    write_atomically(folder / f"{_RENAMES}{''.join(path.suffixes[-2:])}", path.read_bytes())
+    # One file, whatever the form of what was handed over: it is replaced as a whole or not at all.
+    write_table(home / _RENAMES_FILE, pl.concat([renames.frame, renames.unusable]))
     return renames
 
 
 def stored_renames(home: Path) -> RenameTable:
     """Return the changes of symbols that were imported; none without."""
-    for path in sorted((home / "symbols").glob(f"{_RENAMES}.*")):
-        return read_renames(path)
-    return RenameTable.empty()
+    path = home / _RENAMES_FILE
+    return read_renames(path) if path.is_file() else RenameTable.empty()
 
 
 def import_listings(root: Path, path: Path) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 Belongs here: facts about chunks, calls, pauses, stops and backfills, for all stores of one home.
 Does not belong here: the bars (`market.store`), what an answer covers (`ranges`), how the database
-is reached (`ledger_database`).
+is reached (`databases`).
 
 A chunk's entry is only ever added. Calls are counted per key and day in India, in steps of one
 minute; keys and sessions are known by digests that the caller makes. No clock is read: every
@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
+from sensequant.databases import Database
 from sensequant.errors import ConfigError, RecordError
-from sensequant.ingestion.ledger_database import LedgerDatabase
 from sensequant.ingestion.ledger_records import (
     BackfillEntry,
     CallsUsedUpError,
@@ -26,7 +26,7 @@ from sensequant.ingestion.ledger_records import (
     Stop,
     StopKind,
 )
-from sensequant.ingestion.ledger_tables import BACKFILLS, CALLS, CHUNKS, PAUSES, STOPS
+from sensequant.ingestion.ledger_tables import BACKFILLS, CALLS, CHUNKS, LAYOUT, PAUSES, STOPS
 from sensequant.ingestion.ranges import Answer, Range, covered_ranges
 from sensequant.market.intervals import Interval
 from sensequant.market.sessions import SessionCalendar, session_date_of
@@ -40,7 +40,7 @@ class Ledger:
     Open it with `Ledger.open`. It may be used by many threads; every process opens its own.
     """
 
-    def __init__(self, database: LedgerDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     @classmethod
@@ -61,7 +61,8 @@ class Ledger:
         RecordError
             The file is no database, is damaged, or is a ledger of another version.
         """
-        return cls(LedgerDatabase(url_or_path))
+        is_address = isinstance(url_or_path, str) and "://" in url_or_path
+        return cls(Database(url_or_path if is_address else Path(url_or_path), LAYOUT))
 
     def close(self) -> None:
         """Give back the connections to the database."""

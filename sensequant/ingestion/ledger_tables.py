@@ -1,7 +1,7 @@
 """Tables of the ledger, and the triggers that keep its history of chunks whole.
 
 Belongs here: columns, and what the database itself enforces, on SQLite and PostgreSQL. Does not
-belong here: when a row is written (`ledger`), how the database is reached (`ledger_database`).
+belong here: when a row is written (`ledger`), how the database is reached (`databases`).
 
 Instants are text in UTC (ISO 8601 with microseconds, so that they sort as they follow each other),
 days are dates in India, digests are text of the caller.
@@ -10,32 +10,30 @@ days are dates in India, digests are text of the caller.
 import sqlalchemy as sa
 from sqlalchemy import event
 
-__all__ = [
-    "BACKFILLS",
-    "CALLS",
-    "CHUNKS",
-    "METADATA",
-    "PAUSES",
-    "SCHEMA",
-    "SCHEMA_VERSION",
-    "STOPS",
-]
+from sensequant.databases import Layout, version_table
+from sensequant.errors import RecordError, StorageError
 
-SCHEMA_VERSION = 1
-"""Layout of the tables; a ledger of another layout is refused."""
+__all__ = ["BACKFILLS", "CALLS", "CHUNKS", "LAYOUT", "PAUSES", "STOPS"]
 
-METADATA = sa.MetaData()
+_METADATA = sa.MetaData()
 
-SCHEMA = sa.Table(
-    "ledger_schema",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),
+LAYOUT = Layout(
+    name="ledger",
+    metadata=_METADATA,
+    version=version_table("ledger_schema", _METADATA),
+    version_number=1,
+    writers_lock=7_302_022,
+    # Chunks of which the ledger has lost the entries are fetched again.
+    synchronous="NORMAL",
+    refusal=StorageError,
+    damage=RecordError,
+    when_damaged="move the file away; a new ledger is begun, and bars that are stored stay, but "
+    "are fetched once more",
 )
 
 CHUNKS = sa.Table(
     "ledger_chunks",
-    METADATA,
+    _METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("store_key", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
@@ -67,7 +65,7 @@ CHUNKS = sa.Table(
 
 CALLS = sa.Table(
     "ledger_calls",
-    METADATA,
+    _METADATA,
     sa.Column("key_digest", sa.String(64), primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("minute", sa.BigInteger, primary_key=True),
@@ -77,14 +75,14 @@ CALLS = sa.Table(
 
 PAUSES = sa.Table(
     "ledger_pauses",
-    METADATA,
+    _METADATA,
     sa.Column("key_digest", sa.String(64), primary_key=True),
     sa.Column("until", sa.String(40), nullable=False),
 )
 
 STOPS = sa.Table(
     "ledger_stops",
-    METADATA,
+    _METADATA,
     sa.Column("key_digest", sa.String(64), primary_key=True),
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("kind", sa.String(32), primary_key=True),
@@ -96,7 +94,7 @@ STOPS = sa.Table(
 
 BACKFILLS = sa.Table(
     "ledger_backfills",
-    METADATA,
+    _METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("backfill_id", sa.String(128), nullable=False, unique=True),
     sa.Column("request", sa.JSON, nullable=False),

@@ -10,12 +10,15 @@ import dataclasses
 import hashlib
 import threading
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from sensequant.breeze_simulator.access import simulated_login
 from sensequant.breeze_simulator.limits import UNLIMITED, Limits
+from sensequant.breeze_simulator.market import MarketFeed
 from sensequant.breeze_simulator.server import BreezeSimulator
 from sensequant.ingestion.context import IngestContext, KeyInUse
 from sensequant.ingestion.pacing import LedgerPacer
@@ -76,6 +79,17 @@ class _Service:
     actions: pl.DataFrame | None
 
 
+class _State(NamedTuple):
+    # What, once it changes, makes a source another one in spite of equal settings.
+    day: date | None
+    changed_at_ns: tuple[int, ...]
+
+
+class _Opened(NamedTuple):
+    state: _State
+    context: IngestContext
+
+
 class Intakes:
     """Everything that is open in this process, by the settings of its source.
 
@@ -88,13 +102,14 @@ class Intakes:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self._lock = threading.Lock()
-        self._open: dict[str, IngestContext] = {}
+        self._open: dict[str, _Opened] = {}
         self._stack = contextlib.ExitStack()
 
     def of(self, source: SourceConfig) -> IngestContext:
         """Return source, store and ledger for these settings; equal settings share them.
 
-        A folder that was changed since is listed anew.
+        A folder that was changed since is listed anew. A vendor is opened anew on each date of
+        India: the session of the day before has ended, and so has its list of securities.
 
         Raises
         ------
@@ -103,14 +118,14 @@ class Intakes:
         MasterUnavailableError
             The vendor's list of securities cannot be had.
         """
-        folder = source.folder
-        listed_at = folder.stat().st_mtime_ns if folder is not None and folder.is_dir() else 0
-        key = digest_of([source, listed_at])
+        key, state = digest_of(source), self._state_of(source)
         # A thousand chunks begin at once; one login and one listing serve them all.
         with self._lock:
-            if key not in self._open:
-                self._open[key] = self._opened(source)
-            return self._open[key]
+            known = self._open.get(key)
+            if known is None or known.state != state:
+                known = _Opened(state, self._opened(source))
+                self._open[key] = known
+            return known.context
 
     def close(self) -> None:
         """Close connections, ledgers and simulators."""
@@ -118,19 +133,30 @@ class Intakes:
             self._open.clear()
             self._stack.close()
 
+    def _state_of(self, source: SourceConfig) -> _State:
+        day = session_date_of(self._outside.timing.clock()) if source.is_vendor else None
+        return _State(day, tuple(_changed_at_ns(folder) for folder in _folders_of(source)))
+
     def _opened(self, source: SourceConfig) -> IngestContext:
+        # What cannot be opened whole leaves nothing open.
+        with contextlib.ExitStack() as stack:
+            context = self._put_together(source, stack)
+            self._stack.enter_context(stack.pop_all())
+        return context
+
+    def _put_together(self, source: SourceConfig, stack: contextlib.ExitStack) -> IngestContext:
         shelf = open_shelf(self._outside.home, source)
-        self._stack.callback(shelf.ledger.close)
+        stack.callback(shelf.ledger.close)
         if not source.is_vendor:
             return self._context(shelf, build_source(source), key=None)
-        service = self._service(source)
+        service = self._service(source, stack)
         key = KeyInUse(
             service.login.key_digest,
             _session_digest(service.login),
             service.config.calls_per_day,
         )
         opened = BreezeSource(
-            self._client(service, shelf, key),
+            stack.enter_context(self._client(service, shelf, key)),
             self._symbols(service, self._outside.home / store_key(source)),
             service.config,
             self._outside.timing.clock,
@@ -166,31 +192,30 @@ class Intakes:
             clock=timing.clock,
             sleep=timing.sleep,
         )
-        return self._stack.enter_context(
-            BreezeClient(
-                service.endpoints,
-                service.login,
-                pacer=pacer,
-                config=service.config,
-                timing=timing,
-            )
+        return BreezeClient(
+            service.endpoints, service.login, pacer=pacer, config=service.config, timing=timing
         )
 
-    def _service(self, source: SourceConfig) -> _Service:
+    def _service(self, source: SourceConfig, stack: contextlib.ExitStack) -> _Service:
+        actions = None if source.actions_path is None else read_actions(source.actions_path)
         if source.kind == "breeze":
             config = source.breeze or BreezeConfig()
             login = self._outside.login(source.credentials_block)
             rate = self._outside.rate(login.key_digest, config)
-            actions = None if source.actions_path is None else read_actions(source.actions_path)
             return _Service(VENDOR, login, config, rate, actions)
-        return self._simulated_service(source)
-
-    def _simulated_service(self, source: SourceConfig) -> _Service:
         feed = feed_of(source)
+        simulated = self._simulated_service(source, feed, stack)
+        # A list that a person names wins over the one that the market comes with.
+        known = feed.actions() if actions is None else actions
+        return dataclasses.replace(simulated, actions=known)
+
+    def _simulated_service(
+        self, source: SourceConfig, feed: MarketFeed, stack: contextlib.ExitStack
+    ) -> _Service:
         is_unhurried = source.breeze is None
         simulator = running_simulator(
             self._outside.home, market_digest(source)
-        ) or self._stack.enter_context(
+        ) or stack.enter_context(
             BreezeSimulator(
                 feed,
                 clock=self._outside.timing.clock,
@@ -202,11 +227,11 @@ class Intakes:
         config = source.breeze or UNHURRIED
         login = simulator.login
         rate = UnlimitedPacer() if is_unhurried else self._outside.rate(login.key_digest, config)
-        return _Service(simulator.endpoints, login, config, rate, feed.actions())
+        return _Service(simulator.endpoints, login, config, rate, None)
 
     def _symbols(self, service: _Service, root: Path) -> SymbolMap:
         today = session_date_of(self._outside.timing.clock())
-        known = latest_snapshot(root)
+        known = latest_snapshot(root, until=today)
         if known is not None and known.as_of == today:
             return known
         content = download_master(service.endpoints, service.config.timeouts)
@@ -215,6 +240,22 @@ class Intakes:
         return found
 
 
+def _folders_of(source: SourceConfig) -> tuple[Path, ...]:
+    # All folders whose files are listed when the source is opened (`market.sources.files`).
+    if source.folder is None:
+        return ()
+    named = () if source.index_folder is None else (source.index_folder,)
+    places = (source.folder, source.folder.absolute().parent)
+    beside = (place / name for place in places for name in ("index", "corporate_actions"))
+    return (source.folder, *named, *beside)
+
+
+def _changed_at_ns(folder: Path) -> int:
+    return folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+
 def _session_digest(login: BreezeLogin) -> str:
-    token = login.session_token.get_secret_value()
-    return hashlib.sha256(token.encode()).hexdigest()[:12]
+    # Who corrects the secret key logs in anew, though the token may stay.
+    secrets = (login.secret_key, login.session_token)
+    text = "\0".join(secret.get_secret_value() for secret in secrets)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

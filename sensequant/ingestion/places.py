@@ -9,23 +9,25 @@ that invented bars never lie among real ones, nor among those of another seed.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.market.store import BarStore
 from sensequant.records import digest_of
 
-__all__ = ["claims_folder", "ledger_path", "market_digest", "store_at", "store_key"]
+__all__ = ["claims_folder", "ledger_path", "market_digest", "real_store", "store_at", "store_key"]
 
 _N_DIGITS = 12
 
 
+_REAL = {"files": ".", "breeze": "breeze"}
+
+
 def store_key(source: SourceConfig) -> str:
     """Return the folder of a source's store below the home; `.` is the home itself."""
-    if source.kind == "files":
-        return "."
-    if source.kind == "breeze":
-        return "breeze"
+    if source.kind in _REAL:
+        return _REAL[source.kind]
     prefix = "breeze-" if source.is_vendor else ""
     return f"simulated/{prefix}{market_digest(source)[:_N_DIGITS]}"
 
@@ -33,13 +35,21 @@ def store_key(source: SourceConfig) -> str:
 def market_digest(source: SourceConfig) -> str:
     """Return the digest of what a simulated market, or the simulator of the vendor, is made of."""
     if source.folder is not None:
-        return digest_of({"folder": source.folder, "index_folder": source.index_folder})
+        # A folder is the same however it is spelt, and another one from another working folder.
+        index = source.index_folder
+        index = None if index is None else index.resolve()
+        return digest_of({"folder": source.folder.resolve(), "index_folder": index})
     return digest_of(source.simulated or SimulatedConfig())
 
 
 def store_at(home: Path, source: SourceConfig) -> BarStore:
     """Return the store of a source's bars."""
     return BarStore(home / store_key(source))
+
+
+def real_store(home: Path, kind: Literal["files", "breeze"]) -> BarStore:
+    """Return the store of one kind of real bars, whatever folder they came from."""
+    return BarStore(home / _REAL[kind])
 
 
 def ledger_path(home: Path) -> Path:

@@ -8,7 +8,7 @@ only is no wrong request: its outcome is that there was nothing to do.
 """
 
 from datetime import date, datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,11 @@ class BackfillRequest(SymbolSelection):
     source: SourceConfig = Field(
         default_factory=SourceConfig, description="Where the bars come from."
     )
+    compare_with: Literal["files", "breeze"] | None = Field(
+        default=None,
+        description="Second source, whose stored daily bars are held against those of this one: "
+        "files that were imported, or bars that the vendor delivered.",
+    )
 
     @model_validator(mode="after")
     def _intervals_are_distinct(self) -> Self:
@@ -50,6 +55,18 @@ class BackfillRequest(SymbolSelection):
                 expected="each of " + ", ".join(INTERVALS) + " at most once",
                 found=", ".join(self.intervals),
                 remedy="remove the repetition",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _second_source_is_another(self) -> Self:
+        if self.compare_with is not None and self.compare_with == self.source.kind:
+            raise ConfigError(
+                "source is compared with itself",
+                where="compare_with",
+                expected=f"another source than {self.source.kind}",
+                found=self.compare_with,
+                remedy="leave it out, or name another one",
             )
         return self
 

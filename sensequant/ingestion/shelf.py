@@ -76,12 +76,13 @@ def open_shelf(home: Path, source: SourceConfig) -> Shelf:
     StorageError, RecordError
         The ledger cannot be used, or a stored list is damaged.
     """
-    root = home / store_key(source)
+    # Read first, so that a damaged list leaves no ledger open.
+    listings = stored_listings(home / store_key(source))
     return Shelf(
         store=store_at(home, source),
         ledger=Ledger.open(ledger_path(home)),
         store_key=store_key(source),
-        listings=stored_listings(root),
+        listings=listings,
         finality=FinalityConfig() if source.is_vendor else None,
         calendar=nse_calendar(),
     )

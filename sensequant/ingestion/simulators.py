@@ -8,18 +8,18 @@ the same market talks to it, so that its faults and limits act; otherwise the ru
 own, inside its process, which ends with it.
 """
 
+import contextlib
 import dataclasses
-import socket
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from sensequant.breeze_simulator.market import FolderFeed, MarketFeed, SimulatedFeed
 from sensequant.breeze_simulator.server import BreezeSimulator
-from sensequant.errors import RecordError
+from sensequant.errors import ConfigError, RecordError
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.endpoints import Endpoints
+from sensequant.market.sources.breeze.transport import Transport, TransportConfig
 from sensequant.market.sources.build import SourceConfig
 from sensequant.records import Record
 from sensequant.storage import read_json, write_json
@@ -32,12 +32,17 @@ __all__ = [
     "simulator_file",
 ]
 
-_PATIENCE_SECONDS = 1.0
+# Where nobody listens, this machine refuses at once; a busy simulator may take a while.
+_PATIENCE = TransportConfig(
+    connect_seconds=5.0, read_seconds=5.0, is_direct=True, has_ipv4_only=False
+)
+_SERVER = "BreezeSimulator"
+"""How a simulator names itself in its replies (`breeze_simulator.web`)."""
 
 
 class _Announcement(Record):
     market_digest: str
-    endpoints: dict[str, str]
+    endpoints: Endpoints
     # Made up by the simulator and worth nothing anywhere else.
     api_key: str
     secret_key: str
@@ -78,7 +83,7 @@ def announce_simulator(home: Path, simulator: BreezeSimulator, *, market_digest:
         path,
         _Announcement(
             market_digest=market_digest,
-            endpoints=dataclasses.asdict(simulator.endpoints),
+            endpoints=simulator.endpoints,
             api_key=login.api_key.get_secret_value(),
             secret_key=login.secret_key.get_secret_value(),
             session_token=login.session_token.get_secret_value(),
@@ -88,25 +93,30 @@ def announce_simulator(home: Path, simulator: BreezeSimulator, *, market_digest:
 
 
 def running_simulator(home: Path, market_digest: str) -> RunningSimulator | None:
-    """Return the simulator that was announced, if it serves this market and answers."""
+    """Return the simulator that was announced, if it serves this market and answers.
+
+    An announcement that cannot be read is none: a run then starts a simulator of its own.
+    """
     try:
         told = _Announcement.model_validate(read_json(simulator_file(home)))
-    except (RecordError, ValueError):
+        login = BreezeLogin(
+            SecretStr(told.api_key), SecretStr(told.secret_key), SecretStr(told.session_token)
+        )
+    except (RecordError, ConfigError, ValueError):
         return None
-    if told.market_digest != market_digest or not _answers(told.endpoints["v1"]):
+    # An empty address would be the vendor's own.
+    is_whole = all(dataclasses.astuple(told.endpoints))
+    if told.market_digest != market_digest or not is_whole or not _answers(told.endpoints):
         return None
-    login = BreezeLogin(
-        SecretStr(told.api_key), SecretStr(told.secret_key), SecretStr(told.session_token)
-    )
-    return RunningSimulator(Endpoints(**told.endpoints), login)
+    return RunningSimulator(told.endpoints, login)
 
 
-def _answers(address: str) -> bool:
-    parts = urlsplit(address)
-    try:
-        with socket.create_connection(
-            (parts.hostname or "", parts.port or 0), timeout=_PATIENCE_SECONDS
-        ):
-            return True
-    except OSError:
-        return False
+def _answers(endpoints: Endpoints) -> bool:
+    # Another program may have the port by now. No service has this address, so nothing is counted.
+    with contextlib.closing(Transport(_PATIENCE)) as transport:
+        try:
+            reply = transport.get(endpoints.v1)
+        # Every error of the library that sends it is one of these.
+        except OSError:
+            return False
+        return reply.headers.get("Server") == _SERVER

@@ -14,7 +14,7 @@ disputes are the findings of the latest comparison and are replaced as a whole.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from sensequant.market.bars import Interval, bars_digest, validate_bars
 from sensequant.market.crosscheck import DISPUTE_SCHEMA
 from sensequant.market.finality import Finality
 from sensequant.market.quality import QUARANTINE_SCHEMA
-from sensequant.market.store_layout import StoreLayout, part_of, part_span
+from sensequant.market.store_layout import StoreLayout, part_of, part_span, parts_within
 from sensequant.market.store_tables import (
     QUARANTINED_SCHEMA,
     SESSIONS_SCHEMA,
@@ -44,9 +44,10 @@ from sensequant.market.store_tables import (
     merge_revisions,
     read_with_schema,
     revision_schema,
+    runs_of,
     stored_schema,
 )
-from sensequant.storage import locked, write_table
+from sensequant.storage import locked, write_table, write_tables
 
 __all__ = [
     "QUARANTINED_SCHEMA",
@@ -106,7 +107,7 @@ class BarStore:
         """
         stamped = validate_bars(frame, interval).with_columns(fetched_at=_instant(fetched_at))
         parts: list[PartitionReport] = []
-        for bars in _runs(stamped, stamped["symbol"]):
+        for bars in runs_of(stamped, stamped["symbol"]):
             parts += self._write_symbol(bars, interval, finality)
         return WriteReport(partitions=tuple(parts))
 
@@ -153,7 +154,7 @@ class BarStore:
                 found="none",
                 remedy="ingest the symbol first",
             )
-        chosen = _parts_within(parts, start, end, interval)
+        chosen = parts_within(parts, start, end, interval)
         tables = [self._read_part(symbol, interval, part) for part in chosen]
         bars = pl.concat([stored_schema(interval).to_frame(), *tables])
         within = bars.filter(pl.col("session").is_between(start or date.min, end or date.max))
@@ -183,7 +184,7 @@ class BarStore:
             A file is damaged.
         """
         parts = self._layout.parts(symbol, interval)
-        paths = [parts[part] for part in _parts_within(parts, start, end, interval)]
+        paths = [parts[part] for part in parts_within(parts, start, end, interval)]
         if not paths:
             return SESSIONS_SCHEMA.to_frame()
         try:
@@ -337,13 +338,19 @@ class BarStore:
             olds = self._olds(symbol, interval, wanted=list(news))
             _require_one_kind(bars, olds.values(), folder)
             none = stored_schema(interval).to_frame()
+            tables: dict[Path, pl.DataFrame] = {}
+            revisions: dict[Path, pl.DataFrame] = {}
             for part, new in news.items():
                 old = olds.get(part, none)
                 merged = merge_bars(old, new, part=part, interval=interval, finality=finality)
                 if merged.table is not None:
-                    self._append_revisions(merged.replaced, part, interval, new["fetched_at"][0])
-                    write_table(self._layout.part(symbol, interval, part), merged.table)
+                    tables[self._layout.part(symbol, interval, part)] = merged.table
+                    at: datetime = new["fetched_at"][0]
+                    revisions |= self._revised(merged.replaced, part, interval, at, revisions)
                 reports.append(merged.report)
+            # What is replaced is written down before it goes.
+            write_tables(revisions)
+            write_tables(tables)
         return reports
 
     def _olds(
@@ -371,16 +378,24 @@ class BarStore:
             )
         return bars
 
-    def _append_revisions(
-        self, replaced: pl.DataFrame, part: str, interval: Interval, replaced_at: datetime
-    ) -> None:
+    def _revised(
+        self,
+        replaced: pl.DataFrame,
+        part: str,
+        interval: Interval,
+        replaced_at: datetime,
+        pending: Mapping[Path, pl.DataFrame],
+    ) -> dict[Path, pl.DataFrame]:
         if replaced.is_empty():
-            return
+            return {}
         path = self._layout.revisions(replaced["symbol"][0], interval, part)
         schema = revision_schema(interval)
-        known = read_with_schema([path] if path.is_file() else [], schema)
+        # All years of daily bars share one file of revisions.
+        known = pending.get(path)
+        if known is None:
+            known = read_with_schema([path] if path.is_file() else [], schema)
         stamped = replaced.with_columns(replaced_at=pl.lit(replaced_at)).cast(schema)
-        write_table(path, merge_revisions(known, stamped, interval))
+        return {path: merge_revisions(known, stamped, interval)}
 
 
 def _instant(fetched_at: datetime) -> pl.Expr:
@@ -399,23 +414,9 @@ def _part_at(session: object, interval: Interval) -> str | None:
     return part_of(session, interval) if isinstance(session, date) else None
 
 
-def _parts_within(
-    parts: Iterable[str], start: date | None, end: date | None, interval: Interval
-) -> list[str]:
-    first, last = part_of(start or date.min, interval), part_of(end or date.max, interval)
-    return [part for part in parts if first <= part <= last]
-
-
 def _partitioned(bars: pl.DataFrame, interval: Interval) -> dict[str, pl.DataFrame]:
     spans = bars["session"].dt.truncate(part_span(interval))
-    return {part_of(run["session"][0], interval): run for run in _runs(bars, spans)}
-
-
-def _runs(frame: pl.DataFrame, sorted_by: pl.Series) -> list[pl.DataFrame]:
-    # What is sorted lies in slices: nothing is copied.
-    lengths = sorted_by.rle().struct.field("len").to_list()
-    starts = itertools.accumulate(lengths, initial=0)
-    return [frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)]
+    return {part_of(run["session"][0], interval): run for run in runs_of(bars, spans)}
 
 
 def _own(frame: pl.DataFrame, symbol: str, schema: pl.Schema) -> pl.DataFrame:

@@ -18,13 +18,14 @@ their revisions lie by month, so that a chunk rewrites little.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
 from sensequant.market.intervals import Interval, is_intraday
 from sensequant.market.symbols import validate_symbol
 
-__all__ = ["StoreLayout", "part_of", "part_span"]
+__all__ = ["StoreLayout", "part_of", "part_span", "parts_within"]
 
 
 def part_of(session: date, interval: Interval) -> str:
@@ -40,6 +41,14 @@ def part_of(session: date, interval: Interval) -> str:
 def part_span(interval: Interval) -> str:
     """Return the span of a part as polars names it."""
     return "1mo" if is_intraday(interval) else "1y"
+
+
+def parts_within(
+    parts: Iterable[str], start: date | None, end: date | None, interval: Interval
+) -> list[str]:
+    """Return the parts that can hold a session from `start` to `end`, both included."""
+    first, last = part_of(start or date.min, interval), part_of(end or date.max, interval)
+    return [part for part in parts if first <= part <= last]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ not delivered again stays.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -37,6 +38,7 @@ __all__ = [
     "merge_revisions",
     "read_with_schema",
     "revision_schema",
+    "runs_of",
     "stored_schema",
 ]
 
@@ -152,6 +154,13 @@ class Merged:
     table: pl.DataFrame | None
     replaced: pl.DataFrame
     report: PartitionReport
+
+
+def runs_of(frame: pl.DataFrame, sorted_by: pl.Series) -> list[pl.DataFrame]:
+    """Cut a frame where a sorted series of its rows changes; nothing is copied."""
+    lengths: list[int] = sorted_by.rle().struct.field("len").to_list()
+    starts = itertools.accumulate(lengths, initial=0)
+    return [frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)]
 
 
 def merge_bars(

@@ -1,43 +1,31 @@
 """The registry: which run is a candidate, in which state, and everything that ever happened to it.
 
 Belongs here: transactions and the states that a run can reach. Does not belong here: the tables
-(`release.registry_tables`), how a verdict comes about (`release.gates`), what the manifest holds
-(`release.manifest`).
+(`release.registry_tables`), how the database is reached (`databases`), how a verdict comes about
+(`release.gates`), what the manifest holds (`release.manifest`).
 
 Two tables. `candidates` holds one row per run: its present state. `candidate_events` holds every
 change with actor, instant and reason; rows are only ever added, and triggers in the database refuse
 to alter or remove one. A change of state and its event are one transaction.
 
-Writers may be many: SQLite runs in write-ahead mode, takes its write lock when a transaction begins
-and waits for it; on PostgreSQL writers hold one advisory lock for the transaction. Instants are
-given by the caller, aware, and stored as text in UTC, so that both databases keep them alike.
+Writers may be many. Instants are given by the caller, aware, and stored as text in UTC, so that
+SQLite and PostgreSQL keep them alike.
 """
 
-import contextlib
-from collections.abc import Generator
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
 from pydantic import Field, model_validator
-from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from sensequant.errors import ConfigError, RegistryError, SchemaVersionError
+from sensequant.databases import Database
+from sensequant.errors import ConfigError, RegistryError
 from sensequant.records import Finite, Record
 from sensequant.release.gates import Decision
 from sensequant.release.manifest import CandidateStatus, status_of
-from sensequant.release.registry_tables import (
-    CANDIDATES,
-    EVENTS,
-    METADATA,
-    SCHEMA,
-    SCHEMA_VERSION,
-)
+from sensequant.release.registry_tables import CANDIDATES, EVENTS, LAYOUT
 from sensequant.runs import RUN_ID_PATTERN
-from sensequant.storage import locked
 
 __all__ = [
     "CandidateEvent",
@@ -47,11 +35,7 @@ __all__ = [
     "RunResult",
 ]
 
-_BUSY_TIMEOUT_MS = 30_000
 _SHA256 = r"^[0-9a-f]{64}$"
-_IS_WRITE = "sensequant_is_write"
-_WRITERS_LOCK = 7_302_021
-"""Number of the PostgreSQL advisory lock that writers hold; any number of our own does."""
 
 
 class EventKind(StrEnum):
@@ -149,13 +133,7 @@ class Registry:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        try:
-            with self._setting_up():
-                self._set_up()
-        except BaseException:
-            self.close()
-            raise
+        self._database = Database(url, LAYOUT)
 
     def record_candidate_run(self, result: RunResult, *, actor: str, at: datetime) -> CandidateRun:
         """Record how a run ended; the same result again changes nothing.
@@ -180,7 +158,7 @@ class Registry:
         instant = _as_text(at)
         if not actor.strip():
             raise ConfigError("actor was empty", where="actor", expected="who records", found="''")
-        with self._transaction(is_write=True) as connection:
+        with self._database.writing() as connection:
             former = _find(connection, result.run_id)
             if former is None or not _is_same(former, result):
                 _store(connection, result, former=former, instant=instant)
@@ -190,7 +168,7 @@ class Registry:
     def get_latest_candidate_run(self) -> CandidateRun | None:
         """Return the run that was first recorded last; None from an empty registry."""
         query = sa.select(CANDIDATES).order_by(CANDIDATES.c.id.desc()).limit(1)
-        with self._transaction(is_write=False) as connection:
+        with self._database.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _candidate(row)
 
@@ -199,7 +177,7 @@ class Registry:
         query = sa.select(CANDIDATES).order_by(CANDIDATES.c.id.desc())
         if status is not None:
             query = query.where(CANDIDATES.c.status == status.value)
-        with self._transaction(is_write=False) as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [_candidate(row) for row in rows]
 
@@ -211,7 +189,7 @@ class Registry:
         RegistryError
             The run is not in the registry.
         """
-        with self._transaction(is_write=False) as connection:
+        with self._database.reading() as connection:
             return _one(connection, run_id)
 
     def history(self, run_id: str) -> list[CandidateEvent]:
@@ -223,105 +201,14 @@ class Registry:
             The run is not in the registry.
         """
         query = sa.select(EVENTS).where(EVENTS.c.run_id == run_id).order_by(EVENTS.c.id)
-        with self._transaction(is_write=False) as connection:
+        with self._database.reading() as connection:
             _one(connection, run_id)
             rows = connection.execute(query).mappings().all()
         return [CandidateEvent.model_validate(_without_id(row)) for row in rows]
 
     def close(self) -> None:
         """Give back the connections to the database."""
-        self._engine.dispose()
-
-    @property
-    def _is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
-
-    def _set_up(self) -> None:
-        with self._transaction(is_write=True) as connection:
-            _require_schema(connection)
-        if self._is_sqlite:
-            # Outside of any transaction; the mode stays in the file.
-            with self._engine.connect() as connection:
-                raw: Any = connection.connection.driver_connection
-                raw.execute("PRAGMA journal_mode=WAL")
-
-    @contextlib.contextmanager
-    def _setting_up(self) -> Generator[None]:
-        database = self._engine.url.database
-        if self._is_sqlite and database:
-            # Changing the journal mode does not wait for other connections, so openers queue here.
-            with locked(Path(database)):
-                yield
-        else:
-            yield
-
-    @contextlib.contextmanager
-    def _transaction(self, *, is_write: bool) -> Generator[sa.Connection]:
-        engine = self._engine.execution_options(**{_IS_WRITE: is_write})
-        try:
-            with engine.begin() as connection:
-                if is_write and not self._is_sqlite:
-                    _queue_writers(connection)
-                yield connection
-        except SQLAlchemyError as error:
-            raise RegistryError(
-                "the registry's database refused",
-                where=self._engine.url.render_as_string(hide_password=True),
-                found=str(error).splitlines()[0],
-                remedy="see whether the database is reachable, writable and not locked",
-            ) from error
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        engine = sa.create_engine(url)
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise ConfigError(
-            "registry address cannot be used",
-            where="url",
-            expected="sqlite:///file, or a PostgreSQL address with an installed driver",
-            found=str(error),
-            remedy="install the driver that the address names, or use SQLite",
-        ) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own rule would begin a transaction only at the first write, too late to wait for
-    # the lock: a read that has become stale by then fails at once.
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    is_write = connection.get_execution_options().get(_IS_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
-
-
-def _queue_writers(connection: sa.Connection) -> None:
-    # One lock for all writers of this registry, freed at the end of the transaction; unlike a lock
-    # on a row it also holds while the tables are being made.
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS_LOCK)))
-
-
-def _require_schema(connection: sa.Connection) -> None:
-    if not sa.inspect(connection).has_table(SCHEMA.name):
-        METADATA.create_all(connection)
-        connection.execute(sa.insert(SCHEMA).values(id=1, version=SCHEMA_VERSION))
-    found = connection.execute(sa.select(SCHEMA.c.version)).scalars().all()
-    if found != [SCHEMA_VERSION]:
-        raise SchemaVersionError(
-            "registry has another schema version",
-            where=connection.engine.url.render_as_string(hide_password=True),
-            expected=str(SCHEMA_VERSION),
-            found=", ".join(map(str, found)) or "none",
-            remedy="use the version of sensequant that wrote it, or another registry",
-        )
+        self._database.close()
 
 
 def _find(connection: sa.Connection, run_id: str) -> CandidateRun | None:

@@ -1,7 +1,7 @@
 """Tables of the registry, and the triggers that keep its history whole.
 
 Belongs here: columns, and what the database itself enforces, on SQLite and PostgreSQL. Does not
-belong here: when a row is written (`release.registry`).
+belong here: when a row is written (`release.registry`), how the database is reached (`databases`).
 
 Instants are text in UTC (ISO 8601), digests 64 hexadecimal digits.
 """
@@ -9,23 +9,29 @@ Instants are text in UTC (ISO 8601), digests 64 hexadecimal digits.
 import sqlalchemy as sa
 from sqlalchemy import event
 
-__all__ = ["CANDIDATES", "EVENTS", "METADATA", "SCHEMA", "SCHEMA_VERSION"]
+from sensequant.databases import Layout, version_table
+from sensequant.errors import RegistryError
 
-SCHEMA_VERSION = 1
-"""Layout of the tables; a registry of another layout is refused."""
+__all__ = ["CANDIDATES", "EVENTS", "LAYOUT"]
 
-METADATA = sa.MetaData()
+_METADATA = sa.MetaData()
 
-SCHEMA = sa.Table(
-    "registry_schema",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),
+LAYOUT = Layout(
+    name="registry",
+    metadata=_METADATA,
+    version=version_table("registry_schema", _METADATA),
+    version_number=1,
+    writers_lock=7_302_021,
+    synchronous="FULL",
+    refusal=RegistryError,
+    damage=RegistryError,
+    when_damaged="put a copy of the file in its place, or move it away; a new registry knows no "
+    "earlier candidate, but their run folders stay",
 )
 
 CANDIDATES = sa.Table(
     "candidates",
-    METADATA,
+    _METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("run_id", sa.String(64), nullable=False, unique=True),
     sa.Column("status", sa.String(32), nullable=False),
@@ -43,7 +49,7 @@ CANDIDATES = sa.Table(
 
 EVENTS = sa.Table(
     "candidate_events",
-    METADATA,
+    _METADATA,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("run_id", sa.String(64), sa.ForeignKey("candidates.run_id"), nullable=False),
     sa.Column("kind", sa.String(32), nullable=False),

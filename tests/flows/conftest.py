@@ -31,9 +31,15 @@ from prefect.settings import (
 
 from blocks.environment import Environment
 from flows.run_history import historical_training
+from sensequant.breeze_simulator.access import simulated_login
+from sensequant.breeze_simulator.limits import UNLIMITED
+from sensequant.breeze_simulator.market import SimulatedFeed
+from sensequant.breeze_simulator.server import BreezeSimulator
 from sensequant.cli.server import ensure_server, own_server, stop_server
 from sensequant.evaluation.significance import SignificanceConfig
 from sensequant.evaluation.validation import ValidationConfig
+from sensequant.ingestion.places import market_digest
+from sensequant.ingestion.simulators import announce_simulator
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version
@@ -47,6 +53,8 @@ from sensequant.storage import locked
 from sensequant.stress.scenarios import StressConfig
 from sensequant.student import StudentConfig
 from sensequant.teacher import TeacherConfig, TeacherResult, train_teacher
+from tasks.sources import close_intakes
+from tasks.telling import utc_now
 
 ROOT = Path(__file__).parents[2]
 RUN_ID = "live_candidate_20250101_000000_0000abcd"
@@ -269,3 +277,32 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
         return found
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Generator[BreezeSimulator]:
+    """Return a running vendor for all tests; use it through `vendor`."""
+    feed = SimulatedFeed(REQUEST.source.simulated)
+    login = simulated_login(1)
+    with BreezeSimulator(feed, clock=utc_now, login=login, limits=UNLIMITED) as running:
+        yield running
+
+
+@pytest.fixture
+def source() -> SourceConfig:
+    """Return the settings by which a run asks that vendor."""
+    return SourceConfig(kind="breeze-simulator", simulated=REQUEST.source.simulated)
+
+
+@pytest.fixture
+def vendor(
+    simulator: BreezeSimulator, source: SourceConfig, home: Path
+) -> Generator[BreezeSimulator]:
+    """Return the vendor as runs of this home find it: without faults, calls or earlier logins."""
+    simulator.faults.clear()
+    simulator.renew_session()
+    simulator.forget_calls()
+    announce_simulator(home, simulator, market_digest=market_digest(source))
+    yield simulator
+    simulator.faults.clear()
+    close_intakes()

@@ -19,6 +19,8 @@ from sensequant.storage import (
     write_atomically,
     write_json,
     write_table,
+    write_tables,
+    write_together,
 )
 
 
@@ -136,3 +138,45 @@ def test_only_one_writer_holds_a_lock(tmp_path: Path) -> None:
         thread.join()
 
     assert path.read_text() == "100"
+
+
+def test_several_files_are_written_in_their_order(tmp_path: Path) -> None:
+    """All are there, in any folders, and nothing else stays."""
+    paths = [tmp_path / "b" / "1", tmp_path / "a" / "2", tmp_path / "b" / "3"]
+    write_together({path: path.name.encode() for path in paths})
+
+    assert [path.read_bytes() for path in paths] == [b"1", b"2", b"3"]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(paths)
+    write_together({})
+
+
+def test_of_several_files_each_is_whole_when_the_disk_refuses_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has taken its place, the second keeps its former content, no rest remains."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        write_atomically(path, b"old")
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == second:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(StorageError, match="second"):
+        write_together({first: b"new", second: b"new"})
+
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"old")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+def test_tables_written_together_are_those_written_alone(tmp_path: Path) -> None:
+    """Byte for byte."""
+    frame = pl.DataFrame({"a": [1, 2]})
+    write_table(tmp_path / "alone", frame)
+    write_tables({tmp_path / "one": frame, tmp_path / "other": frame})
+
+    contents = {path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(contents) == 1

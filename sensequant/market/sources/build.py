@@ -106,10 +106,30 @@ class SourceConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _indices_stand_beside_a_folder(self) -> Self:
+        if self.index_folder is not None and self.folder is None:
+            raise ConfigError(
+                "indices belong to a folder of bars",
+                where="index_folder",
+                expected="folder, too",
+                found="index_folder alone",
+                remedy="name the folder, or leave index_folder out",
+            )
+        return self
+
     @property
     def is_vendor(self) -> bool:
         """Whether the bars come through the vendor's SDK, from the vendor or a simulator of it."""
         return self.kind in {"breeze", "breeze-simulator"}
+
+    @property
+    def options(self) -> str:
+        """How the source is named on a command line."""
+        words = [f"--source {self.kind}"]
+        words += [] if self.folder is None else [f"--data {self.folder}"]
+        words += [] if self.credentials_block is None else [f"--block {self.credentials_block}"]
+        return " ".join(words)
 
     @property
     def is_simulated(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sensequant.breeze_simulator import BreezeSimulator, Fault
+from sensequant.breeze_simulator import BreezeSimulator, Fault, depth
 from sensequant.breeze_simulator.depth import N_LEVELS, DepthStream
 from sensequant.market.sources.breeze.sdk import load_sdk
 
@@ -29,8 +29,7 @@ class Listener:
         try:
             self._breeze.ws_connect()
         finally:
-            # The client forgets a socket that was cut or refused, without closing it.
-            self._connections.append(self._breeze.sio_rate_refresh_handler.sio.eio.ws.sock)
+            self._keep_connection()
             if not self.is_connected:
                 self.close()
 
@@ -53,11 +52,21 @@ class Listener:
         with self._more:
             assert self._more.wait_for(lambda: len(self.ticks) >= n_ticks, PATIENCE_SECONDS)
 
+    def stay_away(self) -> None:
+        """Do not come back by itself when the connection is lost."""
+        self._breeze.sio_rate_refresh_handler.sio.reconnection = False
+
     def close(self) -> None:
         """Close the socket, which the SDK itself does not."""
+        self._keep_connection()
         self._breeze.sio_rate_refresh_handler.sio.disconnect()
         for connection in filter(None, self._connections):
             connection.close()
+
+    def _keep_connection(self) -> None:
+        # The client forgets a socket that was cut or refused, without closing it.
+        websocket = self._breeze.sio_rate_refresh_handler.sio.eio.ws
+        self._connections.append(websocket and websocket.sock)
 
     def _hear(self, tick: dict[str, Any]) -> None:
         with self._more:
@@ -124,6 +133,13 @@ def test_only_what_is_subscribed_is_sent(
     assert listener.ticks[-1]["symbol"] == room_of(simulator, "SIM02")
 
 
+def test_what_is_no_room_is_not_joined() -> None:
+    """Rooms come as a text or as a list of texts."""
+    assert depth._as_rooms("4.2!1") == {"4.2!1"}
+    assert depth._as_rooms(["4.2!1", False, "4.2!2"]) == {"4.2!1", "4.2!2"}
+    assert depth._as_rooms(rooms=False) == set()
+
+
 def test_a_wrong_session_is_refused(
     simulator: BreezeSimulator, listen: Callable[..., Listener]
 ) -> None:
@@ -168,6 +184,7 @@ def test_a_session_that_ends_ends_the_stream(
 ) -> None:
     """The server hangs up."""
     listener = listen(simulator)
+    listener.stay_away()
     gone = threading.Event()
 
     def hang_up(*_: object) -> None:

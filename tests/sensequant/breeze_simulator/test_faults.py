@@ -161,6 +161,10 @@ def test_a_switch_can_be_written_as_text() -> None:
         parse_fault("zzzzzzz")
     with pytest.raises(ConfigError, match="no setting of a fault"):
         parse_fault("html_503:loud")
+    with pytest.raises(ConfigError, match="greater than or equal to 1"):
+        parse_fault("html_503:times=0")
+    with pytest.raises(ConfigError, match="the fault has no such setting"):
+        parse_fault("html_503:seconds=1")
 
 
 def test_the_catalog_is_whole() -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.build import SourceConfig
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,11 @@ def test_a_resolved_request_names_its_symbols(tmp_path: Path) -> None:
     resolved = BackfillRequest(symbols_file=tmp_path / "few.txt").resolved()
 
     assert (resolved.symbols, resolved.symbols_file) == (("TCS", "INFY"), None)
+
+
+def test_a_source_is_not_compared_with_itself() -> None:
+    """Equal bars would say nothing."""
+    with pytest.raises(ValidationError, match="compared with itself"):
+        BackfillRequest(source=SourceConfig(kind="breeze"), compare_with="breeze")
+    asked = BackfillRequest(source=SourceConfig(kind="breeze"), compare_with="files")
+    assert asked.compare_with == "files"
