@@ -20,6 +20,7 @@ from sensequant.coverage.evidence import (
 from sensequant.coverage.expected import Scope
 from sensequant.ingestion.ledger_records import ChunkEntry, ChunkOutcome
 from sensequant.market.intervals import Interval
+from sensequant.market.quality import QuarantineReason
 from sensequant.market.store import BarStore
 from sensequant.records import SkipReason
 
@@ -132,7 +133,9 @@ def _told(entry: ChunkEntry, *, is_answered: bool, settled: date | None) -> str:
 
 
 def _refused(store: BarStore, symbol: str, interval: Interval) -> pl.DataFrame:
-    rows = store.quarantine(symbol, interval)
+    # A row that nobody asked for says nothing of the session on which it stands.
+    is_asked = pl.col("reason") != QuarantineReason.OUTSIDE_REQUEST.value
+    rows = store.quarantine(symbol, interval).filter(is_asked)
     return (
         rows.group_by("session", "reason")
         .agg(pl.len().alias("n_rows"))

@@ -17,6 +17,7 @@ from sensequant.market.sources.breeze.pacing import Pacer
 __all__ = ["LedgerPacer"]
 
 _MINUTE = timedelta(minutes=1)
+_MOMENT = timedelta(milliseconds=200)
 # The vendor's minute may begin a moment after ours.
 _AFTER_THE_MINUTE = timedelta(seconds=1)
 # Who waits looks this often whether everything was stopped meanwhile.
@@ -58,9 +59,11 @@ class LedgerPacer:
             A process was told that no further call can succeed, or the day's calls are used up.
         """
         self._wait_for_pause()
+        asked_at = self.clock()
         self.rate.take()
-        # Waiting for the minute takes a while, in which another process may have paused all.
-        self._wait_for_pause()
+        if self.clock() - asked_at > _MOMENT:
+            # In a longer wait for the minute, another process may have paused all.
+            self._wait_for_pause()
         self.ledger.reserve_call(self.key_digest, at=self.clock(), limit=self.calls_per_day)
 
     def minute_limit_met(self) -> None:

@@ -126,7 +126,7 @@ def read_rows(rows: Sequence[object], request: RowRequest, *, sessions: pl.Serie
     as_delivered = pl.Series("raw_values", [_as_json(rows[n - 1]) for n in numbers], _TEXT)
     quarantine = split.quarantine.with_columns(as_delivered)
     kept = Split(bars, quarantine, split.report)
-    return RowsRead(kept, _digest(rows), _findings(rows, raw, kept, request))
+    return RowsRead(kept, _digest(rows, raw), _findings(rows, raw, kept, request))
 
 
 def stamp_of(row: object, request: RowRequest) -> datetime | None:
@@ -146,9 +146,7 @@ def _raw(rows: Sequence[object], request: RowRequest) -> pl.DataFrame:
     columns = {
         column: _texts([fields.get(name) for fields in parts]) for column, name in names.items()
     }
-    columns["reader_reason"] = pl.Series(
-        [_reason(fields, request) for fields in parts], dtype=_TEXT
-    )
+    columns["reader_reason"] = pl.Series(_reasons(parts, request), dtype=_TEXT)
     absent = (pl.lit(None, dtype=_TEXT).alias(name) for name in RAW_COLUMNS if name not in columns)
     frame = pl.DataFrame(columns).with_columns(absent)
     numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
@@ -171,6 +169,30 @@ def _text(value: object) -> str | None:
         return value
     # What is neither text nor number makes the row malformed.
     return repr(value) if type(value) in (float, int) else None
+
+
+def _reasons(parts: Sequence[Mapping[str, Any]], request: RowRequest) -> list[str | None]:
+    # Nearly every reply is in order, which is seen at once; only the others are gone through.
+    if _are_in_order(parts, request):
+        return [None] * len(parts)
+    return [_reason(fields, request) for fields in parts]
+
+
+def _are_in_order(parts: Sequence[Mapping[str, Any]], request: RowRequest) -> bool:
+    if not parts or not all(fields.keys() >= _REQUIRED for fields in parts):
+        return False
+    stamps = [fields["datetime"] for fields in parts]
+    owners = [
+        (fields["stock_code"], fields["exchange_code"], fields.get("expiry_date"))
+        for fields in parts
+    ]
+    kinds = {kind for fields in parts for kind in map(type, _numbers_of(fields))}
+    if set(map(type, stamps)) != {str} or set(map(len, stamps)) != {_STAMP_LENGTH}:
+        return False
+    # Stamps of this form sort as texts.
+    is_asked = min(stamps)[:10] >= f"{request.start}" and max(stamps)[:10] <= f"{request.end}"
+    is_alike = owners.count(owners[0]) == len(owners)
+    return is_asked and is_alike and kinds <= _SCALARS and _reason(parts[0], request) is None
 
 
 def _reason(fields: Mapping[str, Any], request: RowRequest) -> str | None:
@@ -234,8 +256,13 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _digest(rows: Sequence[object]) -> str:
-    return hashlib.sha256(_as_json(_in_order(rows)).encode()).hexdigest()
+def _digest(rows: Sequence[object], raw: pl.DataFrame) -> str:
+    if raw["reader_reason"].null_count() < raw.height:
+        # What was refused is no row of ours, so the whole of what came counts.
+        return hashlib.sha256(_as_json(_in_order(rows)).encode()).hexdigest()
+    texts = raw.select(pl.exclude("row_number").fill_null("\0"))
+    lines = texts.select(pl.concat_str(pl.all(), separator="\x1f").sort().str.join("\n"))
+    return hashlib.sha256(str(lines.item()).encode()).hexdigest()
 
 
 def _in_order(rows: Sequence[object]) -> Sequence[object]:
