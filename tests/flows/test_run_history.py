@@ -33,6 +33,7 @@ TASKS_OF = {
         "plan chunks",
         *(f"chunk {symbol}" for symbol in BARS),
         *(f"bars {symbol}" for symbol in BARS),
+        "pre-flight",
         "settle data",
     },
     Stage.TEACHER_TRAINING: {
@@ -166,6 +167,7 @@ def test_artifacts_stand_on_the_pages(
         ("teacher-training-left-out", "table"),
         ("student-training-left-out", "table"),
         ("stress-tests-left-out", "table"),
+        ("pre-flight", "markdown"),
         ("validation-summary", "markdown"),
         ("stress-report", "markdown"),
         ("briefing", "markdown"),

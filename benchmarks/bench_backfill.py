@@ -1,0 +1,308 @@
+"""What a backfill through the vendor's SDK costs above the SDK's calls, and how it keeps its pace.
+
+Three parts; name those to run, none named runs all:
+
+- `overhead`: with the limit lifted, chunks one after the other, against the bare calls of the SDK
+  for the same ranges in the same run; then 96 stocks and three years of daily bars as a whole.
+- `pace`: at 90 calls a minute for two minutes, the fullest 60 seconds and how much of the limit was
+  used, both from the log of the simulator.
+- `audit`: the coverage of 96 stocks over five years.
+
+The simulator runs in a process of its own, on the clock of this machine. It has made its market
+before anything is measured. The differences and ratios are the result; absolute times depend on the
+machine and on what else it does, so its load is printed, too.
+"""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as wall
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sensequant.breeze_simulator import UNLIMITED, BreezeSimulator, SimulatedFeed
+from sensequant.ingestion.audits import audit_shelf
+from sensequant.ingestion.backfill import plan_backfill, run_backfill
+from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.opening import Intakes, Outside
+from sensequant.ingestion.places import market_digest, store_key
+from sensequant.ingestion.request import BackfillOptions, BackfillRequest
+from sensequant.ingestion.shelf import open_shelf
+from sensequant.ingestion.simulators import announce_simulator, running_simulator, simulator_file
+from sensequant.market.intervals import Interval
+from sensequant.market.sources.base import Chunk
+from sensequant.market.sources.breeze.client import Timing
+from sensequant.market.sources.breeze.config import BreezeConfig
+from sensequant.market.sources.breeze.credentials import BreezeLogin
+from sensequant.market.sources.breeze.pacing import Pacer, UnlimitedPacer, local_pacer
+from sensequant.market.sources.breeze.sdk import open_sdk
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.sources.simulated import SimulatedConfig
+from sensequant.market.symbol_map import latest_snapshot
+
+N_SYMBOLS = 96
+N_REPEATS = 3
+MARKET = SimulatedConfig(n_symbols=N_SYMBOLS)
+UNHURRIED = BreezeConfig(calls_per_minute=100_000, calls_per_day=10_000_000)
+N_MEASURED = 24
+THREE_YEARS = (date(2022, 1, 1), date(2024, 12, 31))
+FIVE_YEARS = (date(2020, 1, 1), date(2024, 12, 31))
+# Eight chunks of 5-minute bars for each stock: 24 stocks take two minutes.
+FOUR_MONTHS = (date(2024, 1, 1), date(2024, 5, 20))
+WINDOW = timedelta(seconds=60)
+UNIVERSES = Path(__file__).parents[1] / "deployments" / "universes"
+
+
+class Seconds(NamedTuple):
+    """Time of one unit of work: on the wall, and of this process's threads."""
+
+    wall: float
+    cpu: float
+
+
+def main() -> None:
+    """Measure and print one JSON object."""
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "overhead": overhead,
+        "pace": pace,
+        "audit": audit,
+    }
+    wanted = sys.argv[1:] or list(parts)
+    unknown = [name for name in wanted if name not in parts]
+    if unknown:
+        sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(parts)}")
+    measured = {name: parts[name]() for name in wanted}
+    load = [round(value, 1) for value in os.getloadavg()]
+    print(json.dumps({**measured, "n_cores": os.cpu_count(), "load_averages": load}, indent=2))
+
+
+def overhead() -> dict[str, Any]:
+    """Return what a chunk costs above its call, and the time of a whole backfill."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)):
+        folder = Path(name)
+        chunks = {
+            "1day": per_chunk(folder, a_request("1day", *THREE_YEARS, n_symbols=N_MEASURED)),
+            "5minute": per_chunk(folder, a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED)),
+        }
+        request = a_request("1day", *THREE_YEARS, n_symbols=N_SYMBOLS)
+        seconds = [whole_backfill(folder, request) for _ in range(N_REPEATS)]
+    return {"of_a_chunk": chunks, "96_symbols_3_years_daily_s": round(min(seconds), 2)}
+
+
+def per_chunk(folder: Path, request: BackfillRequest) -> dict[str, Any]:
+    """Return milliseconds of a chunk, of its bare call, and of the difference."""
+    warm_up = request.model_copy(update={"symbols": ("SIM96",)})
+    options = BackfillOptions(workers=1)
+    bare: list[Seconds] = []
+    whole: list[Seconds] = []
+    n_chunks = 0
+    for _ in range(N_REPEATS):
+        with opened(folder, request, UnlimitedPacer()) as (home, context):
+            # Logs in, and lets every part of the way be used once.
+            run_backfill(warm_up, options, context, universes=UNIVERSES)
+            chunks = plan_backfill(request, options, context, universes=UNIVERSES).chunks
+            n_chunks = len(chunks)
+            bare.append(bare_calls(home, chunks))
+            started = now_of_process()
+            run_backfill(request, options, context, universes=UNIVERSES)
+            whole.append(since(started))
+    best = {"chunk": best_of(whole), "bare_call": best_of(bare)}
+    in_ms = {
+        name: [round(1000 * value / n_chunks, 2) for value in seconds]
+        for name, seconds in best.items()
+    }
+    own = [round(x - y, 2) for x, y in zip(in_ms["chunk"], in_ms["bare_call"], strict=True)]
+    return {
+        "n_chunks": n_chunks,
+        "ms_on_the_wall_and_of_this_process": {**in_ms, "own": own},
+        "ratio_to_bare_call": round(best["chunk"].wall / best["bare_call"].wall, 2),
+    }
+
+
+def bare_calls(home: Path, chunks: Sequence[Chunk]) -> Seconds:
+    """Return the time of asking the SDK for the same ranges, and nothing else."""
+    simulator = running_simulator(home, market_digest(source_of(UNHURRIED)))
+    symbols = latest_snapshot(home / store_key(source_of(UNHURRIED)))
+    if simulator is None or symbols is None:
+        sys.exit("the simulator has gone")
+    with open_sdk(simulator.endpoints, simulator.login) as sdk:
+        sdk.log_in()
+        started = now_of_process()
+        for chunk in chunks:
+            outcome = sdk.history(
+                symbols.stock_code(chunk.symbol),
+                interval=chunk.interval,
+                from_date=wire(chunk.start, wall(0)),
+                to_date=wire(chunk.end, wall(23, 59, 59)),
+                version="v2",
+            )
+            if not outcome.value["Success"]:
+                sys.exit(f"no bars of {chunk}")
+        return since(started)
+
+
+def whole_backfill(folder: Path, request: BackfillRequest) -> float:
+    """Return the seconds of a backfill with the usual workers, opening and login included."""
+    started = time.perf_counter()
+    with opened(folder, request, UnlimitedPacer()) as (_, context):
+        report = run_backfill(request, BackfillOptions(), context, universes=UNIVERSES)
+    if report.outcome != "completed":
+        sys.exit(f"backfill {report.outcome}: {report.n_by_reason}")
+    return time.perf_counter() - started
+
+
+def pace() -> dict[str, Any]:
+    """Return how full the fullest minute was, and how much of the limit was used."""
+    config = BreezeConfig()
+    request = a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED)
+    pacer = local_pacer(config, clock=now, sleep=time.sleep)
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as calls:
+        with opened(Path(name), request, pacer) as (_, context):
+            run_backfill(request, BackfillOptions(), context, universes=UNIVERSES)
+        times = [at for at, path in calls() if path != "master"]
+    fullest = max(sum(first <= at <= first + WINDOW for at in times) for first in times)
+    minutes = (times[-1] - times[0]) / WINDOW
+    return {
+        "limit_of_a_minute": config.calls_per_minute,
+        "n_calls": len(times),
+        "minutes": round(minutes, 3),
+        "n_calls_in_the_fullest_60_s": fullest,
+        "used_frac": round((len(times) - 1) / minutes / config.calls_per_minute, 4),
+    }
+
+
+def audit() -> dict[str, Any]:
+    """Return the seconds of auditing five years of stored daily bars."""
+    source = SourceConfig(kind="simulated", simulated=MARKET)
+    request = BackfillRequest(
+        symbols=stocks(N_SYMBOLS), start=FIVE_YEARS[0], end=FIVE_YEARS[1], source=source
+    )
+    seconds: list[float] = []
+    n_sessions = 0
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        with contextlib.closing(Intakes(outside(home, UnlimitedPacer()))) as intakes:
+            run_backfill(request, BackfillOptions(), intakes.of(source), universes=UNIVERSES)
+        for _ in range(N_REPEATS):
+            started = time.perf_counter()
+            shelf = open_shelf(home, source)
+            found = audit_shelf(shelf, request, home=home, universes=UNIVERSES, now=now())
+            shelf.ledger.close()
+            seconds.append(time.perf_counter() - started)
+            n_sessions = found.sessions.height
+    return {"n_symbols": N_SYMBOLS, "n_sessions": n_sessions, "seconds": round(min(seconds), 2)}
+
+
+def a_request(interval: Interval, start: date, end: date, *, n_symbols: int) -> BackfillRequest:
+    """Return a request to the simulator."""
+    return BackfillRequest(
+        symbols=stocks(n_symbols),
+        intervals=(interval,),
+        start=start,
+        end=end,
+        source=source_of(UNHURRIED),
+    )
+
+
+def stocks(n_symbols: int) -> tuple[str, ...]:
+    """Return the first symbols of the market."""
+    return SimulatedFeed(MARKET).symbols()[:n_symbols]
+
+
+def source_of(config: BreezeConfig) -> SourceConfig:
+    """Return the settings of the simulator as a source."""
+    return SourceConfig(kind="breeze-simulator", simulated=MARKET, breeze=config)
+
+
+def wire(day: date | None, at: wall) -> str:
+    """Return a time as the service wants it."""
+    return f"{day}T{at:%H:%M:%S}.000Z"
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, request: BackfillRequest, pacer: Pacer
+) -> Generator[tuple[Path, IngestContext]]:
+    """Open an empty home that knows the simulator of this folder."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        home = Path(name)
+        shutil.copy(simulator_file(folder), simulator_file(home))
+        with contextlib.closing(Intakes(outside(home, pacer))) as intakes:
+            yield home, intakes.of(request.source)
+
+
+def outside(home: Path, pacer: Pacer) -> Outside:
+    """Return this machine's clock and waiting, and a pacer."""
+
+    def no_login(_block: str | None) -> BreezeLogin:
+        sys.exit("the simulator has a login of its own")
+
+    def rate(_key_digest: str, _config: BreezeConfig) -> Pacer:
+        return pacer
+
+    return Outside(home, Timing(now, time.sleep, lambda: 0.5), no_login, rate)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Generator[Callable[[], list[tuple[datetime, str]]]]:
+    """Run a simulator in another process; yields what asks it for its log of calls."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(folder, there))
+    process.start()
+    here.recv()
+
+    def calls() -> list[tuple[datetime, str]]:
+        here.send("calls")
+        return here.recv()
+
+    try:
+        yield calls
+    finally:
+        here.send("stop")
+        process.join()
+
+
+def serve(folder: Path, pipe: Connection) -> None:
+    """Serve until told to stop."""
+    market = SimulatedFeed(MARKET)
+    for symbol in (*market.symbols(), *market.indices()):
+        market.truth(symbol, "1day")
+    with BreezeSimulator(market, clock=now, limits=UNLIMITED) as simulator:
+        announce_simulator(folder, simulator, market_digest=market_digest(source_of(UNHURRIED)))
+        pipe.send("ready")
+        while pipe.recv() == "calls":
+            pipe.send([(call.at, call.path) for call in simulator.calls])
+
+
+def now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def now_of_process() -> Seconds:
+    """Return the two clocks."""
+    return Seconds(time.perf_counter(), time.process_time())
+
+
+def since(started: Seconds) -> Seconds:
+    """Return what has passed on both clocks."""
+    ended = now_of_process()
+    return Seconds(ended.wall - started.wall, ended.cpu - started.cpu)
+
+
+def best_of(times: Sequence[Seconds]) -> Seconds:
+    """Return the shortest time on each clock."""
+    return Seconds(min(each.wall for each in times), min(each.cpu for each in times))
+
+
+if __name__ == "__main__":
+    main()
