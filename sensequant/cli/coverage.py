@@ -21,7 +21,7 @@ from sensequant.coverage.preflight import Question, preflight
 from sensequant.coverage.preflight_text import preflight_markdown
 from sensequant.coverage.summary import CoverageSummary
 from sensequant.errors import ConfigError, MissingBarsError
-from sensequant.ingestion.audits import audit_shelf, heading_of, symbols_on
+from sensequant.ingestion.audits import audit_shelf, find_jumps, heading_of, symbols_on
 from sensequant.ingestion.imports import import_actions, import_listings, import_renames
 from sensequant.ingestion.places import store_at, store_key
 from sensequant.ingestion.request import BackfillRequest
@@ -30,7 +30,7 @@ from sensequant.market.export import ExportRequest, export_bars
 from sensequant.market.sources.build import SourceConfig
 from sensequant.settings import TrainingConfig
 
-__all__ = ["print_coverage", "print_export", "print_imports", "print_preflight"]
+__all__ = ["print_coverage", "print_export", "print_imports", "print_jumps", "print_preflight"]
 
 _MOST_ROWS = 60
 _LONGEST_COMMAND = 300
@@ -117,6 +117,38 @@ def print_export(
                 ("symbols without bars", missing),
             ]
             print_facts(console, facts)
+
+
+def print_jumps(console: Console, request: BackfillRequest, home: Path) -> bool:
+    """Print the moves over a night that no known action explains; return whether there are none."""
+    shelf = open_shelf(home, request.source)
+    with closing(shelf.ledger):
+        jumps = find_jumps(shelf, symbols_on(shelf, request, universes=UNIVERSES_FOLDER))
+    header = [
+        "symbol",
+        "session",
+        "open over close",
+        "nearest",
+        "volume fits",
+        "only open",
+        "listed",
+    ]
+    rows = [
+        [
+            row["symbol"],
+            str(row["session"]),
+            f"{row['open_over_previous_close']:.4f}",
+            row["nearest_terms"] or "none",
+            "n/a" if row["is_volume_consistent"] is None else str(row["is_volume_consistent"]),
+            str(row["is_only_open"]),
+            row["listed_nearby"] or "nothing",
+        ]
+        for row in jumps.iter_rows(named=True)
+    ]
+    print_table(console, header, rows[:_MOST_ROWS])
+    more = max(0, len(rows) - _MOST_ROWS)
+    print_facts(console, [("unexplained", f"{len(rows)} moves, {more} of them not shown")])
+    return jumps.is_empty()
 
 
 def print_imports(

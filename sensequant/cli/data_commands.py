@@ -257,6 +257,32 @@ def import_actions(
     print_imports(console_for(sys.stdout), home, config, actions=path)
 
 
+@actions_app.command(name="check")
+def check_actions(
+    bars: BarsArguments | None = None,
+    source: SourceArguments | None = None,
+    *,
+    place: Place | None = None,
+) -> int:
+    """Show moves over a night that no known action explains; exit with 1 if there is one.
+
+    Nothing is corrected: whoever has looked one up writes it into confirmed_actions.csv.
+
+    Parameters
+    ----------
+    bars
+        Which symbols; with none, all that are stored.
+    source
+        Where their bars came from.
+    place
+        Where data are.
+    """
+    from sensequant.cli.coverage import print_jumps  # noqa: PLC0415
+
+    home = (place or Place()).environment().home
+    return 0 if print_jumps(console_for(sys.stdout), request_of(bars, source), home) else 1
+
+
 def breeze_simulator(
     *,
     data: Path | None = None,

@@ -19,6 +19,7 @@ from sensequant.errors import MissingBarsError, RecordError
 from sensequant.ingestion.imports import stored_renames
 from sensequant.ingestion.request import BackfillRequest
 from sensequant.ingestion.shelf import Shelf
+from sensequant.market.action_gaps import JUMP_SCHEMA, market_moves, unexplained_jumps
 from sensequant.market.crosscheck import (
     COMPARED_SCHEMA,
     DISPUTE_SCHEMA,
@@ -29,14 +30,15 @@ from sensequant.market.crosscheck import (
     compare_with_intraday,
 )
 from sensequant.market.intervals import DAILY, INTERVALS, is_intraday
-from sensequant.market.listing_evidence import find_listings
+from sensequant.market.listing_evidence import find_holes, find_listings
 from sensequant.market.listings import combine_listings
 from sensequant.market.selection import selected_symbols
 from sensequant.market.store import BarStore
 from sensequant.market.store_layout import StoreLayout
-from sensequant.market.symbols import is_index
+from sensequant.market.store_tables import stored_schema
+from sensequant.market.symbols import NIFTY50, is_index
 
-__all__ = ["audit_shelf", "cross_check", "heading_of", "symbols_on"]
+__all__ = ["audit_shelf", "cross_check", "find_jumps", "heading_of", "symbols_on"]
 
 _LISTING_FACTS = ("symbol", "session", "source", "series", "close", "previous_close")
 """What of a bar tells when a symbol was listed."""
@@ -137,6 +139,20 @@ def cross_check(
     return _joined(checks.values())
 
 
+def find_jumps(shelf: Shelf, symbols: Iterable[str]) -> pl.DataFrame:
+    """Return the moves over a night that no action on the shelf explains (`JUMP_SCHEMA`).
+
+    What the whole market did is told by NIFTY 50, where its bars are stored.
+    """
+    daily = dict(_all_bars(shelf.store, symbols))
+    if not daily:
+        return JUMP_SCHEMA.to_frame()
+    index = _bars(shelf.store, NIFTY50)
+    moves = market_moves(stored_schema(DAILY).to_frame() if index is None else index)
+    bars = pl.concat(daily.values())
+    return unexplained_jumps(bars, shelf.store.actions(), moves, shelf.calendar)
+
+
 def _with_intraday(
     shelf: Shelf, daily: Mapping[str, pl.DataFrame]
 ) -> Iterable[tuple[str, CrossCheck]]:
@@ -199,8 +215,12 @@ def _listings(shelf: Shelf, symbols: Iterable[str], *, home: Path) -> pl.DataFra
     bars = _facts_of_all(home / shelf.store_key)
     if bars is None:
         return shelf.listings
-    found = find_listings(bars, shelf.calendar, renames=stored_renames(home))
-    asked = found.filter(pl.col("symbol").is_in(list(symbols)))
+    renames = stored_renames(home)
+    found = [
+        find_listings(bars, shelf.calendar, renames=renames),
+        find_holes(bars, shelf.calendar, renames=renames),
+    ]
+    asked = pl.concat(found).filter(pl.col("symbol").is_in(list(symbols)))
     return combine_listings(shelf.listings, asked)
 
 

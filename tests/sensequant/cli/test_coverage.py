@@ -4,6 +4,7 @@ The home holds bars of the simulated market, fetched without Prefect; nothing he
 """
 
 import json
+import shutil
 import time
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -28,7 +29,7 @@ from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.pacing import Pacer
 from sensequant.market.sources.build import SourceConfig
-from sensequant.market.sources.simulated import SimulatedConfig
+from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
 from sensequant.storage import read_json
 
 SIMULATED = SourceConfig()
@@ -244,3 +245,20 @@ def test_symbols_import_needs_a_list(capsys: pytest.CaptureFixture[str]) -> None
     """It names the two that it knows."""
     assert main(["symbols", "import"]) == 2
     assert "expected: --changes, --listings or both" in capsys.readouterr().err
+
+
+def test_a_move_that_nothing_explains_is_shown(
+    stocked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the list of actions the split stands out, exit code 1; with it nothing does."""
+    home = tmp_path / "home"
+    shutil.copytree(stocked, home)
+    words = ["actions", "check", "--source", "simulated", "--home", str(home)]
+    assert main(words) == 1
+    output = capsys.readouterr().out
+    assert "split 10:1" in output
+    assert facts_of(output)["unexplained"].startswith("1 moves")
+
+    store_at(home, SIMULATED).write_actions(SimulatedSource(SimulatedConfig()).actions())
+    assert main(words) == 0
+    assert facts_of(capsys.readouterr().out)["unexplained"].startswith("0 moves")

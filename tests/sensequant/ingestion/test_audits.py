@@ -9,16 +9,23 @@ import polars as pl
 import pytest
 
 from sensequant.errors import RecordError
-from sensequant.ingestion.audits import audit_shelf, cross_check, heading_of, symbols_on
+from sensequant.ingestion.audits import (
+    audit_shelf,
+    cross_check,
+    find_jumps,
+    heading_of,
+    symbols_on,
+)
 from sensequant.ingestion.imports import import_listings, import_renames
 from sensequant.ingestion.places import store_key
 from sensequant.ingestion.request import BackfillRequest
 from sensequant.ingestion.shelf import Shelf, open_shelf
 from sensequant.market.intervals import Interval
+from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import Chunk
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
-from sensequant.market.sources.simulated.source import LISTING_SESSION
+from sensequant.market.sources.simulated.source import HOLE_SESSIONS, LISTING_SESSION
 from sensequant.market.store import BarStore
 from sensequant.market.symbol_map import SYMBOL_MAP_SCHEMA, SymbolMap, write_snapshot
 
@@ -321,3 +328,41 @@ def test_a_vendors_first_bar_is_no_listing(
     before = shelf.calendar.sessions(date(2020, 1, 1), listed)[:-1]
     row = audited(open_up(VENDOR), home, **asked)["SIM04"]
     assert row["n_not_expected"] == len(before)
+
+
+def test_a_hole_stands_in_the_audit_with_its_evidence(shelf: Shelf, tmp_path: Path) -> None:
+    """SIM01 lacks forty sessions while the others trade; the next bar tells that it traded too."""
+    hole = nse_calendar().sessions(MARKET.config.history_start, AT.date())
+    first, last = hole[HOLE_SESSIONS.start], hole[HOLE_SESSIONS.stop - 1]
+    for symbol in ("SIM01", "SIM02"):
+        put(shelf.store, bars(symbol, start=None, end=None))
+
+    asked = request(start=first, end=last, symbols=("SIM01", "SIM02"))
+    audit = audit_shelf(shelf, asked, home=tmp_path / "home", universes=tmp_path, now=AT)
+
+    lacking = audit.sessions.filter(pl.col("state") != "ok")
+    assert lacking["symbol"].unique().to_list() == ["SIM01"]
+    assert lacking.height == len(HOLE_SESSIONS)
+    (evidence,) = lacking["evidence"].unique().to_list()
+    assert "no bar on 40 sessions of simulated" in evidence
+
+
+def test_a_split_that_nobody_listed_is_a_jump(shelf: Shelf) -> None:
+    """Price falls to a tenth, volume grows; once the action is known, all is explained."""
+    assert find_jumps(shelf, ["SIM02"]).is_empty()
+    put(shelf.store, bars("SIM02", start=None, end=None))
+    put(shelf.store, bars("NIFTY50", start=None, end=None))
+
+    found = find_jumps(shelf, ["SIM02"])
+    assert found["nearest_terms"].to_list() == ["split 10:1"]
+    assert found["is_volume_consistent"].to_list() == [True]
+
+    shelf.store.write_actions(MARKET.actions())
+    assert find_jumps(shelf, ["SIM02"]).is_empty()
+
+
+def test_without_an_index_a_jump_is_judged_by_itself(shelf: Shelf) -> None:
+    """What the market did is then not known, and the split stands out all the same."""
+    put(shelf.store, bars("SIM02", start=None, end=None))
+
+    assert find_jumps(shelf, ["SIM02"])["nearest_terms"].to_list() == ["split 10:1"]
