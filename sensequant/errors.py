@@ -18,6 +18,7 @@ __all__ = [
     "AuthExpiredError",
     "AuthInvalidError",
     "BadRequestError",
+    "ClockError",
     "ConfigError",
     "DataError",
     "DayLimitError",
@@ -192,6 +193,10 @@ class AuthExpiredError(StopSourceError):
 
 class AuthInvalidError(StopSourceError):
     """Key, secret or session are wrong, or the clock of this machine is."""
+
+
+class ClockError(AuthInvalidError):
+    """A signature was refused because the clock of this machine is off; setting it mends it."""
 
 
 class AddressDeniedError(StopSourceError):

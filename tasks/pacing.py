@@ -10,6 +10,7 @@ what was saved up. A process alone reaches 97 percent of the limit; several shar
 over minutes and reach less, but never more.
 """
 
+import copy
 import secrets
 import threading
 import time
@@ -92,6 +93,7 @@ class PrefectRate:
         self._least_interval = _SECONDS_PER_MINUTE / (config.calls_per_minute - config.burst)
         self._interval = self._least_interval
         self._due = 0.0
+        self._stopped_by: StopSourceError | None = None
         self._monotonic = monotonic
         self._sleep = sleep
         self._lock = threading.Lock()
@@ -103,12 +105,16 @@ class PrefectRate:
 
         Raises
         ------
+        StopSourceError
+            This process was stopped.
         SourceError
             The limit is not there, or the server does not answer: no call without a limit.
         """
         # One thread asks for all of this process, in the order in which they came.
         with self._lock:
             while True:
+                if self._stopped_by is not None:
+                    raise copy.copy(self._stopped_by)
                 self._sleep(max(0.0, self._due - self._monotonic()))
                 if self._is_granted():
                     self._interval = max(self._least_interval, self._interval * _FASTER)
@@ -126,7 +132,8 @@ class PrefectRate:
         """Do nothing: the ledger's pause holds for every process."""
 
     def stop(self, error: StopSourceError) -> None:
-        """Do nothing: the ledger's stop holds for every process."""
+        """Let every later `take` of this process raise this error."""
+        self._stopped_by = error
 
     def _is_granted(self) -> bool:
         try:

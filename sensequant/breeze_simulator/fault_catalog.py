@@ -233,7 +233,7 @@ CATALOG: dict[str, FaultKind] = {
     "extra_fields": _shape("rows have a field more", "ignored, and noted"),
     "numbers_as_text": _shape("numbers are texts", "read as numbers, and noted"),
     "nan_numbers": _shape("close is NaN", _QUARANTINED, *_CHOSEN),
-    "master_404": _master("HTTP 404", "master unavailable: yesterday's is used, or the run stops"),
+    "master_404": _master("HTTP 404", "master unavailable, tried twice: the run stops"),
     "master_corrupt": _master("half of the zip", "master unavailable, as for 404"),
     "master_stale": _master(
         "the list as it was `days` days ago",

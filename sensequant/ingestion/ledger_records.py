@@ -14,6 +14,7 @@ from sensequant.errors import (
     AddressDeniedError,
     AuthExpiredError,
     AuthInvalidError,
+    ClockError,
     DayLimitError,
     StopSourceError,
 )
@@ -134,9 +135,10 @@ class Stop(Record):
 def stop_kind_of(error: StopSourceError) -> StopKind | None:
     """Return the stop that an error asks for; None where it must not outlast the error.
 
-    Our own limit of the day is asked for at each call, so that a higher one lifts it at once.
+    Our own limit of the day is asked for at each call, so that a higher one lifts it at once; and
+    a clock that was set right is not seen in key or session.
     """
-    if isinstance(error, CallsUsedUpError):
+    if isinstance(error, CallsUsedUpError | ClockError):
         return None
     kinds = (kind for kind, error_type in _STOPS.items() if isinstance(error, error_type))
     return next(kinds, None)

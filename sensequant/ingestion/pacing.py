@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sensequant.errors import StopSourceError
+from sensequant.errors import ClockError, StopSourceError
 from sensequant.ingestion.ledger import Ledger
 from sensequant.ingestion.ledger_records import stop_kind_of
 from sensequant.market.sources.breeze.pacing import Pacer
@@ -76,6 +76,9 @@ class LedgerPacer:
         """Let every later `take` of every process raise this error."""
         # Our own limit may be raised by a person at any time, so it is asked for at each call.
         kind = stop_kind_of(error)
+        if isinstance(error, ClockError):
+            # The ledger would hold it against a clock that was set right meanwhile.
+            self.rate.stop(error)
         if kind is None:
             return
         self.ledger.stop(

@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
 from blocks.environment import Environment
-from sensequant.errors import SourceError
+from sensequant.errors import ClockError, SourceError
 from sensequant.market.sources.breeze.config import BreezeConfig
 from tasks.pacing import PrefectRate, limit_name, set_limit
 
@@ -98,3 +98,12 @@ def test_one_process_asks_one_at_a_time(name: str) -> None:
         for taken in [threads.submit(rate.take) for _ in range(8)]:
             taken.result()
     assert len(waits) == 8
+
+
+def test_a_stop_reaches_whoever_asks_next(name: str) -> None:
+    """No slot is taken any more, and the error is the one that stopped."""
+    set_limit(name, TEN_A_SECOND)
+    with closing(PrefectRate(name, TEN_A_SECOND)) as rate:
+        rate.stop(ClockError("the clock of this machine is off"))
+        with pytest.raises(ClockError):
+            rate.take()

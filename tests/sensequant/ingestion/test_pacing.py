@@ -10,6 +10,7 @@ from sensequant.errors import (
     AuthExpiredError,
     AuthInvalidError,
     BadRequestError,
+    ClockError,
     DayLimitError,
     StopSourceError,
 )
@@ -136,6 +137,15 @@ def test_our_own_limit_stops_nobody_who_may_call_more(workers: Workers) -> None:
         modest.take()
     modest.stop(caught.value)
     workers.hire(calls_per_day=2).take()
+
+
+def test_a_clock_that_is_set_right_needs_no_new_login(workers: Workers) -> None:
+    """The process that met it stops; a later one goes on with the same key and session."""
+    pacer = workers.hire()
+    pacer.stop(ClockError("the clock of this machine is off"))
+    with pytest.raises(ClockError):
+        pacer.take()
+    workers.hire().take()
 
 
 def test_an_error_of_another_kind_is_no_stop(workers: Workers) -> None:

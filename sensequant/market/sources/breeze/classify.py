@@ -28,6 +28,7 @@ from sensequant.errors import (
     AuthExpiredError,
     AuthInvalidError,
     BadRequestError,
+    ClockError,
     DayLimitError,
     MalformedReplyError,
     MinuteLimitError,
@@ -324,7 +325,7 @@ def _bad_signature(error: str, reply: RawReply, reading: Reading) -> SenseQuantE
     if skew is not None and abs(skew) > reading.clock_tolerance:
         seconds = round(abs(skew).total_seconds())
         side = "ahead of" if skew > timedelta(0) else "behind"
-        return AuthInvalidError(
+        return ClockError(
             "the signature was refused because the clock of this machine is off",
             where=reading.where,
             expected=f"within {reading.clock_tolerance.total_seconds():g} seconds of the service",

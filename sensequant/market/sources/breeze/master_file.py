@@ -62,5 +62,5 @@ def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> bytes:
         where=address,
         expected="a zip archive",
         found=found,
-        remedy="try again later; symbols of an earlier day are kept below symbols/master",
+        remedy="try again later",
     )

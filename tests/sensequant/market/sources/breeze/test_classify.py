@@ -15,6 +15,7 @@ from sensequant.errors import (
     AuthExpiredError,
     AuthInvalidError,
     BadRequestError,
+    ClockError,
     DayLimitError,
     MalformedReplyError,
     MinuteLimitError,
@@ -57,7 +58,8 @@ ROWS: list[tuple[str, Any, int, type[SenseQuantError]]] = [
     ("bad_key", _refusal(500, "Public Key does not exist."), 200, AuthInvalidError),
     ("expired", _refusal(500, "Resource not available."), 200, AuthExpiredError),
     ("expired_in_words", _refusal(5, "Session key is expired"), 200, AuthExpiredError),
-    ("bad_secret", CHECKSUM, 200, AuthInvalidError),
+    # The time of these replies is not that of the reading.
+    ("bad_signature", CHECKSUM, 200, ClockError),
     ("minute_limit", {"Status": 5, "Error": MINUTE}, 200, MinuteLimitError),
     ("minute_limit_401", {"Status": 5, "Error": MINUTE}, 401, MinuteLimitError),
     ("limit_of_unknown_length", {"Status": 5, "Error": "Limit exceed"}, 200, MinuteLimitError),
