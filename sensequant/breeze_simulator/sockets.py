@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator
 
 import uvicorn
+from websockets.exceptions import InvalidState
 
 from sensequant.breeze_simulator.depth import Application
 from sensequant.breeze_simulator.web import port_taken
@@ -83,8 +84,10 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # The inherited one waits a tenth of a second for connections, also where there are none.
         if self.server_state.connections:
-            await super().shutdown(sockets)
-            return
+            # A connection that is closing at this very moment cannot be told to close.
+            with contextlib.suppress(InvalidState):
+                await super().shutdown(sockets)
+                return
         for server in self.servers:
             server.close()
 

@@ -266,9 +266,14 @@ def test_what_fails_is_red_and_is_all_that_a_retry_does(
     assert [(each.symbol, each.n_chunks) for each in report.left] == [("SIM02", 2)]
     assert report.n_by_reason == {"transient_source": 2}
     name = "chunk SIM02 2024-03-04..2024-03-11 5minute"
-    red = eventually(lambda: task_runs(ask, state).get(name))
-    assert (red["type"], red["name"]) == ("FAILED", "Failed")
-    assert "503" in red["message"]
+
+    def red() -> dict[str, Any] | None:
+        run = task_runs(ask, state).get(name)
+        return run if run is not None and run["type"] != "RUNNING" else None
+
+    ended = eventually(red)
+    assert (ended["type"], ended["name"]) == ("FAILED", "Failed")
+    assert "503" in ended["message"]
 
     vendor.faults.clear()
     vendor.forget_calls()

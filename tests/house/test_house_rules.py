@@ -64,7 +64,6 @@ def test_nothing_is_pickled(module: str) -> None:
         (
             "requests",
             {
-                "sensequant/ingestion/simulators.py",
                 "sensequant/market/sources/breeze/classify.py",
                 "sensequant/market/sources/breeze/transport.py",
                 "sensequant/market/sources/breeze/master_file.py",
