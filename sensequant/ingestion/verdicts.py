@@ -133,11 +133,13 @@ def judge(
 def _excused(
     symbol: str, sessions: Sequence[date], listings: pl.DataFrame | None
 ) -> dict[date, str]:
-    if listings is None:
+    own = None if listings is None else listings.filter(pl.col("symbol") == symbol)
+    # Of most symbols nothing is known but that they are listed.
+    if own is None or own.is_empty():
         return {}
-    listed = spells_of(symbol, listings, (ListingKind.LISTED,))
-    ended = spells_of(symbol, listings, (ListingKind.DELISTED,))
-    suspended = spells_of(symbol, listings, (ListingKind.SUSPENDED,))
+    listed = spells_of(symbol, own, (ListingKind.LISTED,))
+    ended = spells_of(symbol, own, (ListingKind.DELISTED,))
+    suspended = spells_of(symbol, own, (ListingKind.SUSPENDED,))
     found: dict[date, str] = {}
     for session in sessions:
         if listed and session < listed[0][0]:

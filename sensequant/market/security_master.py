@@ -183,7 +183,7 @@ def _member(content: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(_entry(archive))
-    # An encrypted entry is a RuntimeError, an unknown compression a NotImplementedError.
+    # An encrypted entry and an unknown compression are both kinds of RuntimeError.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise MasterUnavailableError(
             "list of securities is damaged",
