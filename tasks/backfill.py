@@ -7,6 +7,7 @@ memory of a backfill, so a task that is done again makes no call for what is sto
 
 import dataclasses
 import re
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -132,15 +133,13 @@ def check_stored(request: BackfillRequest) -> dict[str, int]:
     """Hold daily bars against intraday ones and a second source; count disputes by kind."""
     home, second = Environment().home, request.compare_with
     shelf = open_shelf(home, request.source)
-    try:
+    with closing(shelf.ledger):
         check = cross_check(
             shelf,
             symbols_on(shelf, request, universes=UNIVERSES_FOLDER),
             other=None if second is None else real_store(home, second),
             other_name=second or "",
         )
-    finally:
-        shelf.ledger.close()
     counted = check.disputes.unique(["symbol", "session", "kind"])["kind"].value_counts(sort=True)
     disputes: dict[str, int] = dict(counted.iter_rows())
     say("cross-checked", symbols=check.symbols.height, disputes=disputes)
@@ -153,11 +152,9 @@ def audit_stored(request: BackfillRequest, folder: Path) -> CoverageSummary:
     now = utc_now()
     home = Environment().home
     shelf = open_shelf(home, request.source)
-    try:
+    with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         files = write_coverage(folder, audit, heading_of(request, shelf, now=now))
-    finally:
-        shelf.ledger.close()
     show_coverage(files)
     say("coverage audited", page=str(files.page), frac=files.summary.total.coverage_frac)
     return files.summary
