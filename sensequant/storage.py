@@ -13,8 +13,9 @@ import os
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 from pydantic import BaseModel
@@ -162,10 +163,18 @@ def sha256_of(path: Path) -> str:
 @contextlib.contextmanager
 def locked(path: Path) -> Generator[None]:
     """Hold an exclusive lock on `path`.lock; the kernel frees it when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
+    with _lock_file(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _lock_file(path: Path) -> IO[str]:
+    name = path.with_name(f".{path.name}.lock")
+    try:
+        return name.open("w")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return name.open("w")
 
 
 def _parquet(frame: pl.DataFrame, schema_version: int) -> bytes:
@@ -184,8 +193,17 @@ def _sync(paths: Iterable[Path]) -> None:
         _sync_one(places[0])
     elif places:
         # The disk serves several requests in the time of one; a few at once are enough.
-        with ThreadPoolExecutor(min(len(places), _N_SYNCED_AT_ONCE)) as pool:
-            list(pool.map(_sync_one, places))
+        list(_syncing().map(_sync_one, places))
+
+
+@cache
+def _syncing() -> ThreadPoolExecutor:
+    # Making threads for each few files would take longer than they save.
+    return ThreadPoolExecutor(_N_SYNCED_AT_ONCE, thread_name_prefix="sync")
+
+
+# A child that was forked has none of the threads.
+os.register_at_fork(after_in_child=_syncing.cache_clear)
 
 
 def _sync_one(path: Path) -> None:

@@ -17,7 +17,7 @@ import polars as pl
 
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.ranges import is_within, last_closed_session, last_known_closed_session
-from sensequant.market.listings import ListingKind, spells_of
+from sensequant.market.listings import ListingKind, spells_by_kind
 from sensequant.market.sources.base import Chunk
 
 __all__ = [
@@ -133,13 +133,15 @@ def judge(
 def _excused(
     symbol: str, sessions: Sequence[date], listings: pl.DataFrame | None
 ) -> dict[date, str]:
-    own = None if listings is None else listings.filter(pl.col("symbol") == symbol)
-    # Of most symbols nothing is known but that they are listed.
-    if own is None or own.is_empty():
+    spells = {} if listings is None or not sessions else spells_by_kind(symbol, listings)
+    listed, ended, suspended = (
+        spells.get(kind, [])
+        for kind in (ListingKind.LISTED, ListingKind.DELISTED, ListingKind.SUSPENDED)
+    )
+    is_listed = any(start <= sessions[0] and sessions[-1] <= end for start, end in listed)
+    if not ended and not suspended and (is_listed or not listed):
+        # Of most symbols nothing is known but that they are listed.
         return {}
-    listed = spells_of(symbol, own, (ListingKind.LISTED,))
-    ended = spells_of(symbol, own, (ListingKind.DELISTED,))
-    suspended = spells_of(symbol, own, (ListingKind.SUSPENDED,))
     found: dict[date, str] = {}
     for session in sessions:
         if listed and session < listed[0][0]:

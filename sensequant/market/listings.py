@@ -39,6 +39,7 @@ __all__ = [
     "listings_from_map",
     "listings_from_renames",
     "read_listings",
+    "spells_by_kind",
     "spells_of",
 ]
 
@@ -173,6 +174,14 @@ def spells_of(
     rows = listings.filter((pl.col("symbol") == symbol) & pl.col("kind").is_in(tuple(kinds)))
     spells = rows.select("start", "end").sort("start", "end", nulls_last=True).rows()
     return [(start, end or date.max) for start, end in spells]
+
+
+def spells_by_kind(symbol: str, listings: pl.DataFrame) -> dict[str, list[tuple[date, date]]]:
+    """Return the spells of one symbol by kind, as `spells_of` does; no key for a kind without."""
+    found: dict[str, list[tuple[date, date]]] = {}
+    for row in listings.filter(pl.col("symbol") == symbol).iter_rows(named=True):
+        found.setdefault(row["kind"], []).append((row["start"], row["end"] or date.max))
+    return {kind: sorted(spells) for kind, spells in found.items()}
 
 
 def expected_sessions(

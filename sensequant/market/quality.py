@@ -39,6 +39,7 @@ from sensequant.records import Record
 
 __all__ = [
     "KEPT_SERIES",
+    "MAX_COUNT",
     "QUARANTINE_SCHEMA",
     "RAW_COLUMNS",
     "QualityReport",
@@ -100,8 +101,8 @@ _DAILY_LABELS = (time(0), time(12))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = 60_000_000  # of a minute
 
-# Above this a float no longer tells one whole number from the next.
-_MAX_COUNT = 2**53
+MAX_COUNT = 2**53
+"""Above this a float no longer tells one whole number from the next."""
 
 RAW_COLUMNS = ("row_number", "session", *_NUMBERS, "series", "source_symbol", "reader_reason")
 """What a reader hands over: `row_number` is an integer, all else text as delivered, or null.
@@ -374,7 +375,7 @@ def _number_tests() -> _Tests:
             pl.col("volume").is_null(),
             *(~is_finite[name] for name in _NUMBERS if name not in PRICES),
             *(pl.col(name) != pl.col(name).floor() for name in _COUNTS),
-            *(pl.col(name) >= _MAX_COUNT for name in _COUNTS),
+            *(pl.col(name) >= MAX_COUNT for name in _COUNTS),
             *(is_negative[name] for name in _FLOATS if name not in PRICES),
         ),
         QuarantineReason.NEGATIVE_VOLUME: pl.any_horizontal(is_negative[name] for name in _COUNTS),

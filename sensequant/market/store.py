@@ -39,6 +39,7 @@ from sensequant.market.store_tables import (
     STORED_SCHEMA,
     PartitionReport,
     WriteReport,
+    is_settled,
     merge_bars,
     merge_quarantine,
     merge_revisions,
@@ -105,7 +106,9 @@ class BarStore:
         RecordError
             A file of the store is damaged.
         """
-        stamped = validate_bars(frame, interval).with_columns(fetched_at=_instant(fetched_at))
+        stamped = validate_bars(frame, interval).with_columns(
+            fetched_at=_instant(fetched_at), is_final=is_settled(finality)
+        )
         parts: list[PartitionReport] = []
         for bars in runs_of(stamped, stamped["symbol"]):
             parts += self._write_symbol(bars, interval, finality)

@@ -33,6 +33,7 @@ __all__ = [
     "Merged",
     "PartitionReport",
     "WriteReport",
+    "is_settled",
     "merge_bars",
     "merge_quarantine",
     "merge_revisions",
@@ -158,9 +159,17 @@ class Merged:
 
 def runs_of(frame: pl.DataFrame, sorted_by: pl.Series) -> list[pl.DataFrame]:
     """Cut a frame where a sorted series of its rows changes; nothing is copied."""
+    if frame.height and sorted_by[0] == sorted_by[-1]:
+        return [frame]
     lengths: list[int] = sorted_by.rle().struct.field("len").to_list()
     starts = itertools.accumulate(lengths, initial=0)
     return [frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)]
+
+
+def is_settled(finality: Finality | None) -> pl.Expr:
+    """Return whether a delivered bar is final at first sight."""
+    # A publisher's history does not change any more.
+    return pl.lit(value=True) if finality is None else _through(finality.settled_through)
 
 
 def merge_bars(
@@ -178,8 +187,8 @@ def merge_bars(
     old
         Stored bars (`stored_schema`), perhaps none.
     new
-        Delivered bars of the same symbol (`market.bars.bar_schema`) with `fetched_at`; at least
-        one.
+        Delivered bars of the same symbol (`stored_schema`), at least one; final are those that
+        are so at first sight.
     part
         Name of the part, for the report.
     interval
@@ -189,7 +198,7 @@ def merge_bars(
     """
     key = bar_key(interval)[1]
     if _is_later(old, new, key) or not new[key].is_in(old[key].implode()).any():
-        return _added(old, new, part=part, interval=interval, finality=finality)
+        return _added(old, new, part=part, interval=interval)
     told = _told(old, new, key=key)
     is_final = _is_final(told, old, interval, finality)
     told = told.with_columns(is_final.alias("is_final"))
@@ -264,19 +273,11 @@ def _with_schema(path: Path, schema: pl.Schema) -> pl.DataFrame:
     return frame
 
 
-def _added(
-    old: pl.DataFrame,
-    new: pl.DataFrame,
-    *,
-    part: str,
-    interval: Interval,
-    finality: Finality | None,
-) -> Merged:
-    delivered = new.with_columns(is_final=_is_settled(finality))
+def _added(old: pl.DataFrame, new: pl.DataFrame, *, part: str, interval: Interval) -> Merged:
     key = bar_key(interval)[1]
-    table = pl.concat([old, delivered]) if len(old) else delivered
+    table = pl.concat([old, new]) if len(old) else new
     table = table if _is_later(old, new, key) else table.sort(key)
-    n_final = int(delivered["is_final"].sum())
+    n_final = int(new["is_final"].sum())
     report = PartitionReport(
         symbol=new["symbol"][0],
         part=part,
@@ -308,11 +309,6 @@ def _told(old: pl.DataFrame, new: pl.DataFrame, *, key: str) -> pl.DataFrame:
     return both.with_columns(is_known=is_known, is_same=pl.all_horizontal(is_known, *is_equal))
 
 
-def _is_settled(finality: Finality | None) -> pl.Expr:
-    # A publisher's history does not change any more.
-    return pl.lit(value=True) if finality is None else _through(finality.settled_through)
-
-
 def _is_final(
     told: pl.DataFrame, old: pl.DataFrame, interval: Interval, finality: Finality | None
 ) -> pl.Series:
@@ -326,7 +322,7 @@ def _is_final(
         whole = _whole_sessions(doubtful, told=told, old=old, interval=interval, finality=finality)
         is_confirmed &= pl.col("session").is_in(whole.implode())
     is_kept = pl.col("is_same") & (pl.col("was_final") | is_confirmed)
-    return told.select((_is_settled(finality) | is_kept).fill_null(value=False)).to_series()
+    return told.select((pl.col("is_final") | is_kept).fill_null(value=False)).to_series()
 
 
 def _through(last: date | None) -> pl.Expr:

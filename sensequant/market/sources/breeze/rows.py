@@ -11,25 +11,34 @@ stay in the quarantine as they were delivered.
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from operator import itemgetter
 from types import NoneType
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from sensequant.market.bars import PRICES
-from sensequant.market.intervals import Interval
+from sensequant.errors import InvalidBarsError
+from sensequant.market.bars import PRICES, bar_schema, validate_bars
+from sensequant.market.intervals import Interval, grid, is_intraday
 from sensequant.market.quality import (
+    MAX_COUNT,
+    QUARANTINE_SCHEMA,
     RAW_COLUMNS,
+    QualityReport,
     QuarantineReason,
     RowFormat,
     Split,
     split_quarantine,
 )
+from sensequant.market.sessions import IST, nse_calendar
 from sensequant.market.sources.breeze.config import HistoryVersion
 from sensequant.market.sources.breeze.sdk import EXCHANGE
 
@@ -47,6 +56,8 @@ _NO_EXPIRY = ("", "NA", None)
 _TEXT = pl.String()
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _numbers_of = itemgetter(*_NUMBERS)
+_plain_fields_of = itemgetter("datetime", "stock_code", "exchange_code", *_NUMBERS)
+_DAILY_LABELS = frozenset({" 00:00:00", " 12:00:00"})
 
 # A truth value is a number in Python, but not in a price; its type is none of these.
 _SCALARS = frozenset({float, int, str, NoneType})
@@ -112,6 +123,9 @@ def read_rows(rows: Sequence[object], request: RowRequest, *, sessions: pl.Serie
         The digest is a sha256 that does not depend on the order of rows. Findings:
         `numbers_as_text` (v2 only), `extra_fields`, `out_of_order`, `duplicates_dropped`.
     """
+    plain = _read_plain(rows, request, sessions=sessions)
+    if plain is not None:
+        return plain
     raw = _raw(rows, request)
     split = split_quarantine(
         raw,
@@ -140,13 +154,138 @@ def stamp_of(row: object, request: RowRequest) -> datetime | None:
     return None if _reason(fields, request) else _parsed(fields["datetime"])
 
 
+class _Plain(NamedTuple):
+    stamps: Sequence[str]
+    numbers: dict[str, NDArray[np.float64]]
+    is_in_order: bool
+
+
+def _read_plain(
+    rows: Sequence[object], request: RowRequest, *, sessions: pl.Series
+) -> RowsRead | None:
+    # Of nearly every reply each row is a bar as it stands, which its columns tell at once. Only of
+    # a reply where one is not, row by row is looked into for the reason.
+    plain = _plain_of(rows, request)
+    times = None if plain is None else _times_of(plain.stamps, request.interval, sessions)
+    if plain is None or times is None:
+        return None
+    try:
+        bars = validate_bars(_plain_bars(plain, times, request), request.interval)
+    except InvalidBarsError:
+        return None
+    report = QualityReport(
+        symbol=request.symbol,
+        n_rows_read=bars.height,
+        n_rows_good=bars.height,
+        n_rows_quarantined=0,
+        n_duplicates_dropped=0,
+        n_by_reason={},
+        n_by_dropped_series={},
+    )
+    total = hashlib.sha256("\n".join((request.stock_code, *plain.stamps)).encode())
+    for values in plain.numbers.values():
+        total.update(values.tobytes())
+    findings = () if plain.is_in_order else ("out_of_order",)
+    split = Split(bars, QUARANTINE_SCHEMA.to_frame(), report)
+    return RowsRead(split, total.hexdigest(), findings)
+
+
+def _plain_of(rows: Sequence[object], request: RowRequest) -> _Plain | None:
+    columns = _columns_of(rows)
+    if columns is None:
+        return None
+    stamps, codes, exchanges, *numbers = columns
+    is_own = codes.count(request.stock_code) == exchanges.count(EXCHANGE) == len(rows)
+    are_numbers = set(map(type, itertools.chain.from_iterable(numbers))) <= {float, int}
+    if not (is_own and are_numbers and _are_asked_for(stamps, request)):
+        return None
+    try:
+        values = [np.array(column, dtype=np.float64) for column in numbers]
+    except OverflowError:
+        return None
+    is_in_order = all(map(operator.lt, stamps, stamps[1:]))
+    if not is_in_order:
+        order = np.argsort(stamps)
+        stamps = [stamps[place] for place in order]
+        values = [column[order] for column in values]
+    return _Plain(stamps, dict(zip(_NUMBERS, values, strict=True)), is_in_order)
+
+
+def _columns_of(rows: Sequence[object]) -> list[tuple[Any, ...]] | None:
+    if set(map(type, rows)) != {dict}:
+        return None
+    parts = cast("Sequence[dict[str, Any]]", rows)
+    if set(map(len, parts)) != {len(_REQUIRED)}:
+        return None
+    try:
+        # With as many fields as there are, none may be missing.
+        return list(zip(*map(_plain_fields_of, parts), strict=True))
+    except KeyError:
+        return None
+
+
+def _are_asked_for(stamps: Sequence[Any], request: RowRequest) -> bool:
+    if set(map(type, stamps)) != {str} or set(map(len, stamps)) != {_STAMP_LENGTH}:
+        return False
+    # Stamps of this form sort as texts.
+    is_within = min(stamps)[:10] >= f"{request.start}" and max(stamps)[:10] <= f"{request.end}"
+    return is_within and len(set(stamps)) == len(stamps)
+
+
+def _times_of(
+    stamps: Sequence[str], interval: Interval, sessions: pl.Series
+) -> dict[str, pl.Series] | None:
+    if is_intraday(interval):
+        wall = pl.Series(stamps).str.to_datetime(_STAMP_FORMAT, time_unit="us", strict=False)
+        if wall.null_count():
+            return None
+        starts_at = (wall - IST.utcoffset(None)).dt.replace_time_zone("UTC")
+        known = grid(nse_calendar(), interval)["starts_at"]
+        ends = pl.Series([starts_at[0], starts_at[-1]])
+        first, last = known.search_sorted(ends, side="left").to_list()
+        is_known = starts_at.is_in(known[first : last + 1].implode()).all()
+        return {"session": wall.dt.date(), "starts_at": starts_at} if is_known else None
+    if not _DAILY_LABELS.issuperset(stamp[10:] for stamp in stamps):
+        return None
+    days = pl.Series([stamp[:10] for stamp in stamps]).str.to_date("%Y-%m-%d", strict=False)
+    is_known = days.null_count() == 0 and days.is_in(sessions.implode()).all()
+    return {"session": days} if is_known else None
+
+
+def _plain_bars(plain: _Plain, times: Mapping[str, pl.Series], request: RowRequest) -> pl.DataFrame:
+    volumes = plain.numbers["volume"]
+    is_whole = (np.floor(volumes) == volumes) & (volumes < MAX_COUNT)
+    constants: dict[str, object] = {
+        "symbol": request.symbol,
+        "source_symbol": request.stock_code,
+        "source": request.source,
+        "is_simulated": request.is_simulated,
+    }
+    columns: dict[str, pl.Series] = {
+        **times,
+        **{name: pl.Series(plain.numbers[name]) for name in PRICES},
+        # What is no count makes the frame invalid.
+        "volume": pl.Series(np.where(is_whole, volumes, -1.0).astype(np.int64)),
+    }
+    n_rows = len(plain.stamps)
+    return pl.DataFrame(
+        [
+            columns[name].alias(name)
+            if name in columns
+            else pl.Series(name, [constants.get(name)], dtype=kind).new_from_index(0, n_rows)
+            for name, kind in bar_schema(request.interval).items()
+        ]
+    )
+
+
 def _raw(rows: Sequence[object], request: RowRequest) -> pl.DataFrame:
     parts = [cast("dict[str, Any]", row) if isinstance(row, dict) else {} for row in rows]
     names = {"session": "datetime", "source_symbol": "stock_code"} | {n: n for n in _NUMBERS}
     columns = {
         column: _texts([fields.get(name) for fields in parts]) for column, name in names.items()
     }
-    columns["reader_reason"] = pl.Series(_reasons(parts, request), dtype=_TEXT)
+    reasons = [_reason(fields, request) for fields in parts]
+    columns["reader_reason"] = pl.Series(reasons, dtype=_TEXT)
     absent = (pl.lit(None, dtype=_TEXT).alias(name) for name in RAW_COLUMNS if name not in columns)
     frame = pl.DataFrame(columns).with_columns(absent)
     numbers = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
@@ -169,30 +308,6 @@ def _text(value: object) -> str | None:
         return value
     # What is neither text nor number makes the row malformed.
     return repr(value) if type(value) in (float, int) else None
-
-
-def _reasons(parts: Sequence[Mapping[str, Any]], request: RowRequest) -> list[str | None]:
-    # Nearly every reply is in order, which is seen at once; only the others are gone through.
-    if _are_in_order(parts, request):
-        return [None] * len(parts)
-    return [_reason(fields, request) for fields in parts]
-
-
-def _are_in_order(parts: Sequence[Mapping[str, Any]], request: RowRequest) -> bool:
-    if not parts or not all(fields.keys() >= _REQUIRED for fields in parts):
-        return False
-    stamps = [fields["datetime"] for fields in parts]
-    owners = [
-        (fields["stock_code"], fields["exchange_code"], fields.get("expiry_date"))
-        for fields in parts
-    ]
-    kinds = {kind for fields in parts for kind in map(type, _numbers_of(fields))}
-    if set(map(type, stamps)) != {str} or set(map(len, stamps)) != {_STAMP_LENGTH}:
-        return False
-    # Stamps of this form sort as texts.
-    is_asked = min(stamps)[:10] >= f"{request.start}" and max(stamps)[:10] <= f"{request.end}"
-    is_alike = owners.count(owners[0]) == len(owners)
-    return is_asked and is_alike and kinds <= _SCALARS and _reason(parts[0], request) is None
 
 
 def _reason(fields: Mapping[str, Any], request: RowRequest) -> str | None:
