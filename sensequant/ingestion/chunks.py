@@ -4,10 +4,11 @@ Belongs here: the order of the steps and what each kind of failure leaves behind
 here: which chunks there are (`planning`), many chunks (`backfill`), what an answer means
 (`verdicts`), when a failed one is tried again (tasks).
 
-The steps are: claim, see what is still left to do, see whether calls are stopped, fetch, write
-bars, write quarantine, record. A writer that dies between any two of them leaves nothing that doing
-the chunk again does not make right: bars that are delivered again change no byte, and the ledger
-tells of a chunk only once its bars are in the store.
+The steps are: claim, see what is still left to do, fetch, write bars, write quarantine, record.
+Whether calls are stopped is asked where they are counted, before each of them (`pacing`). A writer
+that dies between any two steps leaves nothing that doing the chunk again does not make right: bars
+that are delivered again change no byte, and the ledger tells of a chunk only once its bars are in
+the store.
 """
 
 import dataclasses
@@ -19,23 +20,21 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 
 from sensequant.errors import (
-    ConfigError,
     DataError,
     MalformedReplyError,
     MissingBarsError,
     StopSourceError,
     StorageError,
-    UnknownSymbolError,
 )
 from sensequant.ingestion.claims import claimed
 from sensequant.ingestion.context import IngestContext
-from sensequant.ingestion.ledger_records import ChunkEntry, ChunkOutcome, stop_kind_of
+from sensequant.ingestion.ledger_records import ChunkEntry, ChunkOutcome
 from sensequant.ingestion.planning import uncovered_runs
 from sensequant.ingestion.verdicts import NO_VERDICT, Verdict, judge
 from sensequant.market.bars import bar_schema
 from sensequant.market.intervals import Interval
 from sensequant.market.quality import QUARANTINE_SCHEMA
-from sensequant.market.sources.base import Chunk, require_known
+from sensequant.market.sources.base import Chunk
 from sensequant.records import Finite, Record
 
 __all__ = ["ChunkResult", "ingest_chunk"]
@@ -120,7 +119,7 @@ def ingest_chunk(chunk: Chunk, context: IngestContext, *, is_forced: bool = Fals
     Raises
     ------
     StopSourceError
-        Nobody may call any more. The chunk is left to do; the ledger tells all others.
+        Nobody may call any more. The chunk is left to do.
     StorageError
         Store or ledger cannot be written. The chunk is left to do.
     Exception
@@ -133,7 +132,6 @@ def ingest_chunk(chunk: Chunk, context: IngestContext, *, is_forced: bool = Fals
             return ChunkResult.model_validate(
                 {**dataclasses.asdict(chunk), "outcome": ChunkOutcome.PRESENT}
             )
-        _require_calls(context)
         result = _ingest(left, context)
     return result.model_copy(update={"start": chunk.start, "end": chunk.end})
 
@@ -146,17 +144,6 @@ def _left_of(chunk: Chunk, context: IngestContext) -> Chunk | None:
     if not runs:
         return None
     return dataclasses.replace(chunk, start=runs[0][0], end=runs[-1][-1])
-
-
-def _require_calls(context: IngestContext) -> None:
-    key = context.key
-    if key is None:
-        return
-    stop = context.ledger.stopped(
-        key.key_digest, at=context.clock(), session_digest=key.session_digest
-    )
-    if stop is not None:
-        raise stop.as_error()
 
 
 def _ingest(chunk: Chunk, context: IngestContext) -> ChunkResult:
@@ -200,7 +187,6 @@ def _fetch_and_store(chunk: Chunk, context: IngestContext, fetched_at: datetime)
 
 
 def _fetched(chunk: Chunk, context: IngestContext) -> _Delivery:
-    _require_known(chunk.symbol, context)
     try:
         fetched = context.source.fetch(chunk)
     except MissingBarsError as error:
@@ -215,23 +201,6 @@ def _fetched(chunk: Chunk, context: IngestContext) -> _Delivery:
         "findings": fetched.findings,
     }
     return _Delivery(fetched.bars, fetched.quarantine, facts)
-
-
-def _require_known(symbol: str, context: IngestContext) -> None:
-    source = context.source
-    known = {*source.symbols(), *source.indices()}
-    if symbol not in known:
-        try:
-            require_known(symbol, known, source=source.name)
-        except ConfigError as error:
-            # One symbol of many is no reason to refuse all the others.
-            raise UnknownSymbolError(
-                error.what,
-                where=error.where,
-                expected=error.expected,
-                found=error.found,
-                remedy=error.remedy,
-            ) from error
 
 
 def _keep_refused(
@@ -253,24 +222,11 @@ def _record_failure(
     facts: dict[str, Any] = {"outcome": ChunkOutcome.FAILED, **_told(error)}
     if isinstance(error, StopSourceError):
         facts["outcome"] = ChunkOutcome.STOPPED
-        _tell_others(error, context)
     elif isinstance(error, MalformedReplyError) and error.raw:
         row = {"symbol": chunk.symbol, "reason": _MALFORMED_REPLY, "raw_values": error.raw}
         _keep_refused(pl.DataFrame([row], schema=QUARANTINE_SCHEMA), chunk, context, fetched_at)
         facts["n_quarantined"] = 1
     _record(chunk, context, fetched_at, facts)
-
-
-def _tell_others(error: StopSourceError, context: IngestContext) -> None:
-    kind = stop_kind_of(error)
-    if context.key is not None and kind is not None:
-        context.ledger.stop(
-            context.key.key_digest,
-            kind=kind,
-            at=context.clock(),
-            message=error.found or error.what,
-            session_digest=context.key.session_digest,
-        )
 
 
 def _record(
@@ -293,7 +249,7 @@ def _record(
     context.ledger.record(
         ChunkEntry.model_validate(
             {
-                **result.model_dump(include=_IN_BOTH),
+                **{name: getattr(result, name) for name in _IN_BOTH},
                 "store_key": context.store_key,
                 "source": context.source.name,
                 "missing_sessions": verdict.missing,

@@ -33,6 +33,41 @@ from sensequant.market.sessions import SessionCalendar, session_date_of
 
 __all__ = ["Ledger"]
 
+_ENTRY_COLUMNS = tuple(ChunkEntry.model_fields.keys() - {"schema_version"})
+
+# What each chunk needs is put together once.
+_INSERT_CHUNK = sa.insert(CHUNKS)
+_ANSWERS = sa.select(
+    CHUNKS.c.start, CHUNKS.c.end, CHUNKS.c.settled_through, CHUNKS.c.fetched_at
+).where(
+    CHUNKS.c.store_key == sa.bindparam("store_key"),
+    CHUNKS.c.symbol == sa.bindparam("symbol"),
+    CHUNKS.c.interval == sa.bindparam("interval"),
+    CHUNKS.c.outcome.in_([ChunkOutcome.STORED.value, ChunkOutcome.EMPTY.value]),
+    CHUNKS.c.error_type.is_(None),
+)
+
+
+def _of_key_and_day(table: sa.Table) -> sa.ColumnElement[bool]:
+    is_own_key = table.c.key_digest == sa.bindparam("of_key")
+    return sa.and_(is_own_key, table.c.day == sa.bindparam("of_day"))
+
+
+_STATE_OF_KEY = sa.select(
+    sa.select(sa.func.coalesce(sa.func.sum(CALLS.c.n_calls), 0))
+    .where(_of_key_and_day(CALLS))
+    .scalar_subquery(),
+    sa.select(PAUSES.c.until)
+    .where(PAUSES.c.key_digest == sa.bindparam("of_key"))
+    .scalar_subquery(),
+    sa.select(sa.func.count()).select_from(STOPS).where(_of_key_and_day(STOPS)).scalar_subquery(),
+)
+_COUNT_CALL = (
+    sa.update(CALLS)
+    .where(_of_key_and_day(CALLS), CALLS.c.minute == sa.bindparam("of_minute"))
+    .values(n_calls=CALLS.c.n_calls + 1)
+)
+
 
 class Ledger:
     """Everything that is known about fetching, in one database.
@@ -70,16 +105,15 @@ class Ledger:
 
     def record(self, entry: ChunkEntry) -> None:
         """Add what became of a chunk."""
-        values = entry.model_dump(exclude={"schema_version"})
         row = {
-            **values,
+            **{name: getattr(entry, name) for name in _ENTRY_COLUMNS},
             "outcome": entry.outcome.value,
             "fetched_at": _as_text(entry.fetched_at),
             "missing_sessions": [session.isoformat() for session in entry.missing_sessions],
             "findings": list(entry.findings),
         }
         with self._database.writing() as connection:
-            connection.execute(sa.insert(CHUNKS).values(row))
+            connection.execute(_INSERT_CHUNK, row)
 
     def entries(
         self,
@@ -117,26 +151,19 @@ class Ledger:
         ConfigError
             `now` is naive or not in the calendar.
         """
-        columns = CHUNKS.c
-        query = sa.select(
-            columns.start, columns.end, columns.settled_through, columns.fetched_at
-        ).where(
-            CHUNKS.c.store_key == store_key,
-            CHUNKS.c.symbol == symbol,
-            CHUNKS.c.interval == interval,
-            CHUNKS.c.outcome.in_([ChunkOutcome.STORED.value, ChunkOutcome.EMPTY.value]),
-            CHUNKS.c.error_type.is_(None),
-        )
+        wanted = {"store_key": store_key, "symbol": symbol, "interval": interval}
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(_ANSWERS, wanted).all()
         answers = [
             Answer(start, end, settled, datetime.fromisoformat(at))
             for start, end, settled, at in rows
         ]
         return covered_ranges(answers, calendar=calendar, now=now, confirm_after=confirm_after)
 
-    def reserve_call(self, key_digest: str, *, at: datetime, limit: int) -> int:
-        """Count one call before it is made, unless the day's limit is reached.
+    def reserve_call(
+        self, key_digest: str, *, at: datetime, limit: int, session_digest: str | None = None
+    ) -> int | None:
+        """Count one call before it is made, unless calls are stopped, paused or used up.
 
         Parameters
         ----------
@@ -146,20 +173,31 @@ class Ledger:
             Instant of the call; its date in India is the day.
         limit
             Calls that this key may make on that day.
+        session_digest
+            Digest of the session token that makes it.
 
         Returns
         -------
-        int
-            Calls of the day so far, this one included.
+        int or None
+            Calls of the day so far, this one included; None while all calls pause.
 
         Raises
         ------
-        CallsUsedUpError
-            The limit is reached; nothing was counted.
+        StopSourceError
+            Calls are stopped on this day, or the limit is reached (`CallsUsedUpError`). As for a
+            pause, nothing was counted.
         """
         day, minute = session_date_of(at), _minute_of(at)
+        own = {"of_key": key_digest, "of_day": day, "of_minute": minute}
+        # All of it in one transaction: a call is counted by what holds when it is counted.
         with self._database.writing() as connection:
-            n_used = _n_calls(connection, CALLS.c.key_digest == key_digest, CALLS.c.day == day)
+            n_used, until, n_stops = connection.execute(_STATE_OF_KEY, own).one()
+            if n_stops:
+                stop = _stop_of(connection, key_digest, day, session_digest)
+                if stop is not None:
+                    raise stop.as_error()
+            if until is not None and _as_text(at) < until:
+                return None
             if n_used >= limit:
                 raise CallsUsedUpError(
                     "the calls of this day are used up",
@@ -168,15 +206,9 @@ class Ledger:
                     found=f"{n_used} calls",
                     remedy="go on after midnight in India, or raise the limit per day",
                 )
-            own = (
-                CALLS.c.key_digest == key_digest,
-                CALLS.c.day == day,
-                CALLS.c.minute == minute,
-            )
-            more = sa.update(CALLS).where(*own).values(n_calls=CALLS.c.n_calls + 1)
-            if connection.execute(more).rowcount == 0:
+            if connection.execute(_COUNT_CALL, own).rowcount == 0:
                 first = {"key_digest": key_digest, "day": day, "minute": minute, "n_calls": 1}
-                connection.execute(sa.insert(CALLS).values(first))
+                connection.execute(sa.insert(CALLS), first)
         return n_used + 1
 
     def calls_used(self, key_digest: str, day: date) -> int:
@@ -266,19 +298,8 @@ class Ledger:
         self, key_digest: str, *, at: datetime, session_digest: str | None = None
     ) -> Stop | None:
         """Return the first stop that holds for a key and login on the day of `at`, or None."""
-        query = (
-            sa.select(STOPS)
-            .where(
-                STOPS.c.key_digest == key_digest,
-                STOPS.c.day == session_date_of(at),
-                STOPS.c.session_digest.in_(["", session_digest or ""]),
-            )
-            .order_by(STOPS.c.at, STOPS.c.kind)
-        )
-        for row in self._rows(query):
-            del row["key_digest"]
-            return Stop.model_validate(row | {"session_digest": row["session_digest"] or None})
-        return None
+        with self._database.reading() as connection:
+            return _stop_of(connection, key_digest, session_date_of(at), session_digest)
 
     def lift_stops(self, key_digest: str, *, at: datetime) -> int:
         """Remove the stops of a key on the day of `at`, because a person has mended the cause.
@@ -342,6 +363,25 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
         return [{name: value for name, value in row.items() if name != "id"} for row in rows]
+
+
+def _stop_of(
+    connection: sa.Connection, key_digest: str, day: date, session_digest: str | None
+) -> Stop | None:
+    query = (
+        sa.select(STOPS)
+        .where(
+            STOPS.c.key_digest == key_digest,
+            STOPS.c.day == day,
+            STOPS.c.session_digest.in_(["", session_digest or ""]),
+        )
+        .order_by(STOPS.c.at, STOPS.c.kind)
+    )
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        return None
+    fields = {name: value for name, value in row.items() if name != "key_digest"}
+    return Stop.model_validate(fields | {"session_digest": row["session_digest"] or None})
 
 
 def _n_calls(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> int:

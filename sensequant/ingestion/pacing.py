@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sensequant.errors import ClockError, StopSourceError
 from sensequant.ingestion.ledger import Ledger
 from sensequant.ingestion.ledger_records import stop_kind_of
+from sensequant.market.sessions import session_date_of
 from sensequant.market.sources.breeze.pacing import Pacer
 
 __all__ = ["LedgerPacer"]
@@ -58,13 +59,14 @@ class LedgerPacer:
         StopSourceError
             A process was told that no further call can succeed, or the day's calls are used up.
         """
-        self._wait_for_pause()
-        asked_at = self.clock()
+        counted_at = self._counted()
         self.rate.take()
-        if self.clock() - asked_at > _MOMENT:
-            # In a longer wait for the minute, another process may have paused all.
-            self._wait_for_pause()
-        self.ledger.reserve_call(self.key_digest, at=self.clock(), limit=self.calls_per_day)
+        if self.clock() - counted_at <= _MOMENT:
+            return
+        # In a longer wait for the minute, another process may have paused all.
+        self._wait_for_pause()
+        if session_date_of(self.clock()) != session_date_of(counted_at):
+            self._counted()
 
     def minute_limit_met(self) -> None:
         """Let every process wait until the next minute has begun."""
@@ -88,6 +90,19 @@ class LedgerPacer:
             message=error.found or error.what,
             session_digest=self.session_digest,
         )
+
+    def _counted(self) -> datetime:
+        while True:
+            now = self.clock()
+            n_calls = self.ledger.reserve_call(
+                self.key_digest,
+                at=now,
+                limit=self.calls_per_day,
+                session_digest=self.session_digest,
+            )
+            if n_calls is not None:
+                return now
+            self._wait_for_pause()
 
     def _wait_for_pause(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """What every source of bars promises, so that nothing downstream knows where bars came from.
 
 Belongs here: the interface, what is asked for (`Chunk`) and what comes back (`Fetched`), and the
-two checks that all sources share. Does not belong here: any one source (`files`, `simulated`; a
+checks that all sources share. Does not belong here: any one source (`files`, `simulated`; a
 broker's adapter is one more class with these methods).
 
 A source that knows the whole history of a symbol delivers it as one chunk; a source that pays per
@@ -17,7 +17,7 @@ from typing import Protocol
 
 import polars as pl
 
-from sensequant.errors import ConfigError
+from sensequant.errors import ConfigError, UnknownSymbolError
 from sensequant.market.bars import DAILY, Interval
 from sensequant.market.quality import QualityReport
 
@@ -27,6 +27,7 @@ __all__ = [
     "Fetched",
     "require_known",
     "require_range",
+    "require_symbol",
 ]
 
 
@@ -99,7 +100,13 @@ class BarSource(Protocol):
         ...
 
     def fetch(self, chunk: Chunk) -> Fetched:
-        """Return the bars of one chunk."""
+        """Return the bars of one chunk.
+
+        Raises
+        ------
+        UnknownSymbolError
+            The source does not know the symbol, or cannot tell which one is meant.
+        """
         ...
 
     def actions(self) -> pl.DataFrame:
@@ -108,18 +115,38 @@ class BarSource(Protocol):
 
 
 def require_known(symbol: str, known: Iterable[str], *, source: str) -> None:
-    """Raise unless the source has the symbol.
+    """Raise unless the source has a symbol that a person named.
 
     Raises
     ------
     ConfigError
         It has not; the nearest names are listed.
     """
-    names = sorted(known)
+    try:
+        require_symbol(symbol, known, source=source)
+    except UnknownSymbolError as error:
+        raise ConfigError(
+            error.what,
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            remedy=error.remedy,
+        ) from error
+
+
+def require_symbol(symbol: str, known: Iterable[str], *, source: str) -> None:
+    """Raise unless the source has the symbol of a chunk: one of many, which alone is refused.
+
+    Raises
+    ------
+    UnknownSymbolError
+        It has not; the nearest names are listed.
+    """
+    names = set(known)
     if symbol in names:
         return
-    near = difflib.get_close_matches(symbol.upper(), names, n=3, cutoff=0.6)
-    raise ConfigError(
+    near = difflib.get_close_matches(symbol.upper(), sorted(names), n=3, cutoff=0.6)
+    raise UnknownSymbolError(
         "symbol is not in the source",
         where=source,
         expected=f"one of {len(names)} symbols",

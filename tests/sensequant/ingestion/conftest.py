@@ -9,15 +9,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sensequant.errors import MissingBarsError
-from sensequant.ingestion.context import IngestContext
+from sensequant.errors import MissingBarsError, StopSourceError
+from sensequant.ingestion.context import IngestContext, KeyInUse
 from sensequant.ingestion.ledger import Ledger
+from sensequant.ingestion.pacing import LedgerPacer
 from sensequant.market.bars import bar_schema
 from sensequant.market.finality import FinalityConfig
 from sensequant.market.intervals import Interval
 from sensequant.market.quality import QUARANTINE_SCHEMA, QualityReport
 from sensequant.market.sessions import nse_calendar
-from sensequant.market.sources.base import Chunk, Fetched
+from sensequant.market.sources.base import Chunk, Fetched, require_symbol
+from sensequant.market.sources.breeze.pacing import Pacer, UnlimitedPacer
 from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
 from sensequant.market.store import BarStore
 
@@ -36,7 +38,8 @@ def as_it_is(_chunk: Chunk, fetched: Fetched) -> Fetched:
 class InChunks:
     """The simulated market as a vendor delivers it: some sessions a call, no rows for no data.
 
-    `bend` may alter or refuse a delivery; `asked` holds every chunk that was asked for.
+    `bend` may alter or refuse a delivery; `asked` holds every chunk that was asked for. `pacer`,
+    where there is one, allows each call, and is told when the vendor answers no more.
     """
 
     name = "vendor"
@@ -47,6 +50,7 @@ class InChunks:
         self.sizes["1day"] = daily
         self.asked: list[Chunk] = []
         self.bend: Callable[[Chunk, Fetched], Fetched] = as_it_is
+        self.pacer: Pacer = UnlimitedPacer()
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -67,8 +71,14 @@ class InChunks:
 
     def fetch(self, chunk: Chunk) -> Fetched:
         """Return the market's bars; one call each."""
+        require_symbol(chunk.symbol, (*self.symbols(), *self.indices()), source=self.name)
+        self.pacer.take()
         self.asked.append(chunk)
-        return self.bend(chunk, dataclasses.replace(self._delivered(chunk), n_calls=1))
+        try:
+            return self.bend(chunk, dataclasses.replace(self._delivered(chunk), n_calls=1))
+        except StopSourceError as error:
+            self.pacer.stop(error)
+            raise
 
     def actions(self) -> pl.DataFrame:
         """Return the split."""
@@ -147,3 +157,23 @@ def content(tmp_path: Path) -> Callable[[], dict[str, Any]]:
         }
 
     return read
+
+
+@pytest.fixture
+def log_in(context: IngestContext, vendor: InChunks, clock: Clock) -> Callable[[str], KeyInUse]:
+    """Return what logs in at the vendor, so that calls of a key are counted, paused and stopped."""
+
+    def logged_in(session: str) -> KeyInUse:
+        key = KeyInUse("0123456789ab", session, 100)
+        vendor.pacer = LedgerPacer(
+            rate=UnlimitedPacer(),
+            ledger=context.ledger,
+            key_digest=key.key_digest,
+            session_digest=session,
+            calls_per_day=key.calls_per_day,
+            clock=clock,
+            sleep=lambda _seconds: None,
+        )
+        return key
+
+    return logged_in

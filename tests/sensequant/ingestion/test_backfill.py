@@ -240,9 +240,11 @@ def test_nothing_but_failures_is_a_failure(context: IngestContext, vendor: Vendo
     assert report.n_left == report.n_planned
 
 
-def test_a_stop_ends_the_backfill(context: IngestContext, vendor: Vendor) -> None:
+def test_a_stop_ends_the_backfill(
+    context: IngestContext, vendor: Vendor, log_in: Callable[[str], KeyInUse]
+) -> None:
     """Whoever has not begun makes no call, now or later; a new login does the rest."""
-    context = dataclasses.replace(context, key=KEY)
+    log_in("s1")
 
     def is_late(_chunk: Chunk) -> bool:
         return len(vendor.asked) > 3
@@ -251,10 +253,10 @@ def test_a_stop_ends_the_backfill(context: IngestContext, vendor: Vendor) -> Non
     report = backfill(request(), context, workers=1)
     n_asked = len(vendor.asked)
     again = backfill(request(), context)
-    new = dataclasses.replace(context, key=dataclasses.replace(KEY, session_digest="s2"))
+    log_in("s2")
     vendor.bend = failing(AuthExpiredError("session has ended"), on=lambda _chunk: False)
     n_in_vain = len(vendor.asked) - n_asked
-    done = backfill(request(), new)
+    done = backfill(request(), context)
 
     assert report.outcome is again.outcome is BackfillOutcome.STOPPED
     assert (n_asked, n_in_vain) == (4, 0)

@@ -39,8 +39,6 @@ MARCH = Chunk("SIM02", "1day", date(2024, 3, 1), date(2024, 3, 28))
 HOLE = Chunk("SIM01", "1day", date(2023, 2, 1), date(2023, 2, 10))
 """Eight sessions of SIM01 that the market lacks."""
 
-KEY = KeyInUse("0123456789ab", "s1", 100)
-
 
 class Vendor(Protocol):
     """What a test does with the vendor of the fixture."""
@@ -440,36 +438,42 @@ STOPS = [AuthExpiredError, AuthInvalidError, AddressDeniedError, DayLimitError]
 
 @pytest.mark.parametrize("kind", STOPS)
 def test_a_stop_holds_for_all_who_share_the_key(
-    context: IngestContext, vendor: Vendor, kind: type[StopSourceError]
+    context: IngestContext,
+    vendor: Vendor,
+    kind: type[StopSourceError],
+    log_in: Callable[[str], KeyInUse],
 ) -> None:
-    """Whoever meets it tells the others, who then make no call; a new login may."""
-    context = dataclasses.replace(context, key=KEY)
+    """Who meets it tells the others, who then make no call; a new login may."""
+    log_in("s1")
     vendor.bend = refusing(kind("refused", found="what the vendor said"))
     with pytest.raises(kind, match="refused"):
         ingest_chunk(MARCH, context)
     with pytest.raises(kind, match="what the vendor said"):
         ingest_chunk(HOLE, context)
-    entry = only_entry(context)
+    outcomes = [entry.outcome for entry in context.ledger.entries("vendor")]
     vendor.bend = without_sessions()
-    new = dataclasses.replace(context, key=dataclasses.replace(KEY, session_digest="s2"))
+    log_in("s2")
 
-    assert entry.outcome is ChunkOutcome.STOPPED
+    assert outcomes == [ChunkOutcome.STOPPED] * 2
     assert vendor.asked == [MARCH]
     if kind is DayLimitError:
         with pytest.raises(DayLimitError):
-            ingest_chunk(MARCH, new)
+            ingest_chunk(MARCH, context)
     else:
-        assert ingest_chunk(MARCH, new).outcome is ChunkOutcome.STORED
+        assert ingest_chunk(MARCH, context).outcome is ChunkOutcome.STORED
 
 
 @pytest.mark.parametrize(
     "error", [CallsUsedUpError("used up"), StopSourceError("maintenance until noon")]
 )
 def test_other_stops_do_not_outlast_the_error(
-    context: IngestContext, vendor: Vendor, error: StopSourceError
+    context: IngestContext,
+    vendor: Vendor,
+    error: StopSourceError,
+    log_in: Callable[[str], KeyInUse],
 ) -> None:
     """Our own limit may be raised at once; what nobody knows of cannot be lifted."""
-    context = dataclasses.replace(context, key=KEY)
+    log_in("s1")
     vendor.bend = refusing(error)
     with pytest.raises(type(error)):
         ingest_chunk(MARCH, context)

@@ -25,7 +25,7 @@ from sensequant.market.actions import ACTION_SCHEMA
 from sensequant.market.intervals import DAILY, Interval
 from sensequant.market.quality import Split, split_quarantine
 from sensequant.market.sessions import nse_calendar
-from sensequant.market.sources.base import Chunk, Fetched, require_known, require_range
+from sensequant.market.sources.base import Chunk, Fetched, require_range, require_symbol
 from sensequant.market.sources.files.action_files import ACTIONS_FILE, read_actions
 from sensequant.market.sources.files.cache_files import cache_format, cache_to_raw, read_cache
 from sensequant.market.sources.files.catalogue import read_catalogue
@@ -112,8 +112,10 @@ class FilesSource:
 
         Raises
         ------
+        UnknownSymbolError
+            The symbol is not in the folder.
         ConfigError
-            The symbol or the interval is not in the folder.
+            The interval is not in the folder.
         InvalidBarsError
             Its file is damaged or has no known layout.
         MissingBarsError
@@ -175,7 +177,7 @@ class FilesSource:
 
     def _require_interval(self, chunk: Chunk) -> None:
         known = (*self.symbols(), *self.indices(), *self.indices(chunk.interval))
-        require_known(chunk.symbol, known, source=str(self._folder))
+        require_symbol(chunk.symbol, known, source=str(self._folder))
         # An index has its own folder, so it may be daily beside intraday stocks.
         if chunk.interval not in self.intervals and chunk.symbol not in self.indices():
             raise ConfigError(

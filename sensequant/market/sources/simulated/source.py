@@ -28,7 +28,7 @@ from sensequant.market.bars import BAR_SCHEMA
 from sensequant.market.intervals import INTERVALS, Interval, is_intraday
 from sensequant.market.quality import QUARANTINE_SCHEMA, QualityReport
 from sensequant.market.sessions import nse_calendar
-from sensequant.market.sources.base import Chunk, Fetched, require_known, require_range
+from sensequant.market.sources.base import Chunk, Fetched, require_range, require_symbol
 from sensequant.market.sources.simulated.config import SimulatedConfig
 from sensequant.market.sources.simulated.intraday import aggregate_minutes, minute_bars
 from sensequant.market.sources.simulated.paths import (
@@ -127,14 +127,15 @@ class SimulatedSource:
 
         Raises
         ------
+        UnknownSymbolError
+            The symbol is not in this market.
         ConfigError
-            The symbol is not in this market, it is an index and the interval intraday, or the
-            range is upside down.
+            It is an index and the interval intraday, or the range is upside down.
         MissingBarsError
             No bar lies within the chunk.
         """
         require_range(chunk.start, chunk.end)
-        require_known(chunk.symbol, (*self.symbols(), *_INDICES), source=SOURCE)
+        require_symbol(chunk.symbol, (*self.symbols(), *_INDICES), source=SOURCE)
         whole = self._daily_bars(chunk.symbol)
         daily = whole.filter(
             pl.col("session").is_between(chunk.start or date.min, chunk.end or date.max)

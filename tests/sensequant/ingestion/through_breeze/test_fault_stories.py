@@ -127,12 +127,14 @@ def test_a_symbol_that_two_rows_claim_is_refused(world: Any) -> None:
     report = world.backfill()
     account = world.account()
     symbols = latest_snapshot(world.root)
+    messages = [entry.error_message for entry in world.entries() if entry.symbol == "SIM02"]
     world.simulator.faults.clear()
     world.log_in_next_day()
     later = world.backfill()
 
     assert symbols is not None
     assert symbols.rows_of("SIM02", RowKind.COLLISION).height == 2
+    assert all("several rows" in text for text in messages)
     assert report.n_by_reason == {"unknown_symbol": 4}
     assert set(account.missing) == {"unknown_symbol"}
     assert later.outcome == "completed"

@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from sensequant.errors import ConfigError
-from sensequant.market.sources.base import require_known, require_range
+from sensequant.errors import ConfigError, UnknownSymbolError
+from sensequant.market.sources.base import require_known, require_range, require_symbol
 
 
 def test_a_known_symbol_passes() -> None:
@@ -23,6 +23,13 @@ def test_a_symbol_without_neighbours_is_told_to_look() -> None:
     """Where nothing is near, nothing is guessed."""
     with pytest.raises(ConfigError, match="list the symbols"):
         require_known("QQQ", ["INFY"], source="here")
+
+
+def test_a_symbol_of_many_is_refused_alone() -> None:
+    """What a chunk asks for is skipped; what a person named makes the request wrong."""
+    with pytest.raises(UnknownSymbolError, match="did you mean RELIANCE"):
+        require_symbol("relianse", ["INFY", "RELIANCE"], source="here")
+    require_symbol("TCS", ["INFY", "TCS"], source="here")
 
 
 def test_ranges() -> None:

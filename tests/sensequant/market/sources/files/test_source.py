@@ -9,7 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sensequant.errors import ConfigError, InvalidBarsError, MissingBarsError
+from sensequant.errors import (
+    ConfigError,
+    InvalidBarsError,
+    MissingBarsError,
+    UnknownSymbolError,
+)
 from sensequant.market.bars import BAR_SCHEMA, validate_bars
 from sensequant.market.sources.base import BarSource, Chunk
 from sensequant.market.sources.files.source import FilesSource
@@ -128,7 +133,7 @@ def test_requests_that_are_wrong(folder: Path) -> None:
     """An unknown symbol is told its neighbour; a range upside down and an interval are refused."""
     source = FilesSource(folder)
 
-    with pytest.raises(ConfigError, match="did you mean TMPV"):
+    with pytest.raises(UnknownSymbolError, match="did you mean TMPV"):
         source.fetch(Chunk("TMVP"))
     with pytest.raises(ConfigError, match="upside down"):
         source.fetch(Chunk("TMPV", start=date(2024, 2, 1), end=date(2024, 1, 1)))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sensequant.errors import ConfigError, MissingBarsError
+from sensequant.errors import ConfigError, MissingBarsError, UnknownSymbolError
 from sensequant.market.adjustments import adjust_bars, parse_actions
 from sensequant.market.bars import bars_digest, validate_bars
 from sensequant.market.intervals import INTERVALS, Interval
@@ -100,9 +100,9 @@ def test_sessions_without_known_hours_have_no_intraday_bars(source: SimulatedSou
 
 def test_requests_that_are_wrong(source: SimulatedSource) -> None:
     """Unknown symbols, empty and inverted ranges are told."""
-    with pytest.raises(ConfigError, match="did you mean SIM01"):
+    with pytest.raises(UnknownSymbolError, match="did you mean SIM01"):
         source.fetch(Chunk("SIM1"))
-    with pytest.raises(ConfigError, match="symbol is not in"):
+    with pytest.raises(UnknownSymbolError, match="symbol is not in"):
         source.fetch(Chunk("RELIANCE", "5minute"))
     with pytest.raises(ConfigError, match="upside down"):
         source.fetch(Chunk("SIM01", start=date(2022, 1, 1), end=date(2021, 1, 1)))
