@@ -14,8 +14,9 @@ disputes are the findings of the latest comparison and are replaced as a whole.
 """
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -32,8 +33,9 @@ from sensequant.market.bars import Interval, bars_digest, validate_bars
 from sensequant.market.crosscheck import DISPUTE_SCHEMA
 from sensequant.market.finality import Finality
 from sensequant.market.quality import QUARANTINE_SCHEMA
-from sensequant.market.store_layout import StoreLayout, part_of, part_span, parts_within
+from sensequant.market.store_layout import StoreLayout, next_part_start, part_of, parts_within
 from sensequant.market.store_tables import (
+    INSTANT,
     QUARANTINED_SCHEMA,
     SESSIONS_SCHEMA,
     STORED_SCHEMA,
@@ -59,6 +61,9 @@ __all__ = [
     "WriteReport",
     "stored_schema",
 ]
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BarStore:
@@ -410,7 +415,9 @@ def _instant(fetched_at: datetime) -> pl.Expr:
             found=fetched_at.isoformat(),
             remedy="pass it in UTC",
         )
-    return pl.lit(fetched_at.astimezone(UTC)).dt.cast_time_unit("us")
+    # As a number, which polars takes as it is.
+    since = fetched_at.astimezone(UTC) - _EPOCH
+    return pl.lit(since // timedelta(microseconds=1)).cast(INSTANT)
 
 
 def _part_at(session: object, interval: Interval) -> str | None:
@@ -418,8 +425,14 @@ def _part_at(session: object, interval: Interval) -> str | None:
 
 
 def _partitioned(bars: pl.DataFrame, interval: Interval) -> dict[str, pl.DataFrame]:
-    spans = bars["session"].dt.truncate(part_span(interval))
-    return {part_of(run["session"][0], interval): run for run in runs_of(bars, spans)}
+    sessions: list[date] = bars["session"].to_list()
+    parts: dict[str, pl.DataFrame] = {}
+    first = 0
+    while first < len(sessions):
+        after = bisect_left(sessions, next_part_start(sessions[first], interval))
+        parts[part_of(sessions[first], interval)] = bars.slice(first, after - first)
+        first = after
+    return parts
 
 
 def _own(frame: pl.DataFrame, symbol: str, schema: pl.Schema) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from pathlib import Path
 from sensequant.market.intervals import Interval, is_intraday
 from sensequant.market.symbols import validate_symbol
 
-__all__ = ["StoreLayout", "part_of", "part_span", "parts_within"]
+__all__ = ["StoreLayout", "next_part_start", "part_of", "parts_within"]
 
 
 def part_of(session: date, interval: Interval) -> str:
@@ -38,9 +38,10 @@ def part_of(session: date, interval: Interval) -> str:
     return f"year={session.year:04}"
 
 
-def part_span(interval: Interval) -> str:
-    """Return the span of a part as polars names it."""
-    return "1mo" if is_intraday(interval) else "1y"
+def next_part_start(session: date, interval: Interval) -> date:
+    """Return the first date of the part that follows that of a session."""
+    n_months = session.month if is_intraday(interval) else 12
+    return date(session.year + n_months // 12, n_months % 12 + 1, 1)
 
 
 def parts_within(

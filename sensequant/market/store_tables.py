@@ -27,6 +27,7 @@ from sensequant.records import Record
 from sensequant.storage import read_table
 
 __all__ = [
+    "INSTANT",
     "QUARANTINED_SCHEMA",
     "SESSIONS_SCHEMA",
     "STORED_SCHEMA",
@@ -43,7 +44,8 @@ __all__ = [
     "stored_schema",
 ]
 
-_INSTANT = pl.Datetime("us", "UTC")
+INSTANT = pl.Datetime("us", "UTC")
+"""When bars were fetched or replaced."""
 
 
 def stored_schema(interval: Interval) -> pl.Schema:
@@ -52,18 +54,18 @@ def stored_schema(interval: Interval) -> pl.Schema:
     `fetched_at` is when the value was fetched for the first time, `is_final` whether it is settled
     (`market.finality`).
     """
-    return pl.Schema({**bar_schema(interval), "fetched_at": _INSTANT, "is_final": pl.Boolean()})
+    return pl.Schema({**bar_schema(interval), "fetched_at": INSTANT, "is_final": pl.Boolean()})
 
 
 def revision_schema(interval: Interval) -> pl.Schema:
     """Return the columns of the former values of bars, `replaced_at` when they were replaced."""
-    return pl.Schema({**stored_schema(interval), "replaced_at": _INSTANT})
+    return pl.Schema({**stored_schema(interval), "replaced_at": INSTANT})
 
 
 STORED_SCHEMA = stored_schema("1day")
 """Daily bars as stored."""
 
-QUARANTINED_SCHEMA = pl.Schema({**QUARANTINE_SCHEMA, "source": pl.String(), "fetched_at": _INSTANT})
+QUARANTINED_SCHEMA = pl.Schema({**QUARANTINE_SCHEMA, "source": pl.String(), "fetched_at": INSTANT})
 """Refused rows as stored: from which source, and when they were delivered for the first time."""
 
 SESSIONS_SCHEMA = pl.Schema({"session": pl.Date(), "n_bars": pl.Int32(), "n_final": pl.Int32()})

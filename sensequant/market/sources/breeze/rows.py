@@ -56,7 +56,7 @@ _NO_EXPIRY = ("", "NA", None)
 _TEXT = pl.String()
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _numbers_of = itemgetter(*_NUMBERS)
-_plain_fields_of = itemgetter("datetime", "stock_code", "exchange_code", *_NUMBERS)
+_PLAIN_FIELDS = ("datetime", "stock_code", "exchange_code", *_NUMBERS)
 _DAILY_LABELS = frozenset({" 00:00:00", " 12:00:00"})
 
 # A truth value is a number in Python, but not in a price; its type is none of these.
@@ -166,7 +166,7 @@ def _read_plain(
     # Of nearly every reply each row is a bar as it stands, which its columns tell at once. Only of
     # a reply where one is not, row by row is looked into for the reason.
     plain = _plain_of(rows, request)
-    times = None if plain is None else _times_of(plain.stamps, request.interval, sessions)
+    times = None if plain is None else _times_of(plain.stamps, request, sessions)
     if plain is None or times is None:
         return None
     try:
@@ -211,7 +211,7 @@ def _plain_of(rows: Sequence[object], request: RowRequest) -> _Plain | None:
     return _Plain(stamps, dict(zip(_NUMBERS, values, strict=True)), is_in_order)
 
 
-def _columns_of(rows: Sequence[object]) -> list[tuple[Any, ...]] | None:
+def _columns_of(rows: Sequence[object]) -> list[list[Any]] | None:
     if set(map(type, rows)) != {dict}:
         return None
     parts = cast("Sequence[dict[str, Any]]", rows)
@@ -219,7 +219,7 @@ def _columns_of(rows: Sequence[object]) -> list[tuple[Any, ...]] | None:
         return None
     try:
         # With as many fields as there are, none may be missing.
-        return list(zip(*map(_plain_fields_of, parts), strict=True))
+        return [[fields[name] for fields in parts] for name in _PLAIN_FIELDS]
     except KeyError:
         return None
 
@@ -233,23 +233,25 @@ def _are_asked_for(stamps: Sequence[Any], request: RowRequest) -> bool:
 
 
 def _times_of(
-    stamps: Sequence[str], interval: Interval, sessions: pl.Series
+    stamps: Sequence[str], request: RowRequest, sessions: pl.Series
 ) -> dict[str, pl.Series] | None:
-    if is_intraday(interval):
+    if is_intraday(request.interval):
         wall = pl.Series(stamps).str.to_datetime(_STAMP_FORMAT, time_unit="us", strict=False)
         if wall.null_count():
             return None
         starts_at = (wall - IST.utcoffset(None)).dt.replace_time_zone("UTC")
-        known = grid(nse_calendar(), interval)["starts_at"]
+        known = grid(nse_calendar(), request.interval)["starts_at"]
         ends = pl.Series([starts_at[0], starts_at[-1]])
         first, last = known.search_sorted(ends, side="left").to_list()
         is_known = starts_at.is_in(known[first : last + 1].implode()).all()
         return {"session": wall.dt.date(), "starts_at": starts_at} if is_known else None
     if not _DAILY_LABELS.issuperset(stamp[10:] for stamp in stamps):
         return None
-    days = pl.Series([stamp[:10] for stamp in stamps]).str.to_date("%Y-%m-%d", strict=False)
-    is_known = days.null_count() == 0 and days.is_in(sessions.implode()).all()
-    return {"session": days} if is_known else None
+    # Those that were asked for, by the text that stands for each.
+    first, last = sessions.search_sorted(pl.Series([request.start, request.end])).to_list()
+    known = {day.isoformat(): day for day in sessions[first : last + 1].to_list()}
+    days = [known.get(stamp[:10]) for stamp in stamps]
+    return None if None in days else {"session": pl.Series(days, dtype=pl.Date)}
 
 
 def _plain_bars(plain: _Plain, times: Mapping[str, pl.Series], request: RowRequest) -> pl.DataFrame:
