@@ -106,6 +106,7 @@ def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkR
                 "bars changed": report.n_changed,
                 "rows quarantined": report.n_quarantined,
                 "sessions missing at the source": report.n_missing_sessions,
+                "bars missing within settled sessions": report.n_missing_bars,
                 "sessions pending": report.n_pending_sessions,
                 "share of sessions that needed no call": report.hit_rate_frac,
                 "calls used": report.n_calls,

@@ -24,7 +24,7 @@ from sensequant.coverage.files import write_coverage
 from sensequant.coverage.summary import CoverageSummary
 from sensequant.errors import RetryableError, StopSourceError
 from sensequant.ingestion.audits import audit_shelf, cross_check, heading_of, symbols_on
-from sensequant.ingestion.backfill import BackfillReport, plan_backfill, summarise
+from sensequant.ingestion.backfill import BackfillReport, begin_backfill, summarise
 from sensequant.ingestion.chunks import ChunkResult, ingest_chunk
 from sensequant.ingestion.ledger_records import ChunkOutcome
 from sensequant.ingestion.places import real_store
@@ -71,14 +71,10 @@ def open_backfill(
     """Write down what is asked for and cut what is left of it into chunks."""
     name = backfill_id or _name_backfill()
     started_at = utc_now()
-    context = intake_of(request.source)
-    context.ledger.begin_backfill(
-        name, request=request.resolved().model_dump(mode="json"), started_at=started_at
+    context = dataclasses.replace(intake_of(request.source), backfill_id=name)
+    plan = begin_backfill(
+        request, options, context, universes=UNIVERSES_FOLDER, started_at=started_at
     )
-    actions = context.source.actions()
-    if not actions.is_empty():
-        context.store.write_actions(actions)
-    plan = plan_backfill(request, options, context, universes=UNIVERSES_FOLDER)
     telemetry = _telemetry(name)
     telemetry.emit("stage_started", stage="backfill", n_units=len(plan.chunks))
     say(
@@ -213,6 +209,7 @@ def _tell(backfill_id: str, result: ChunkResult) -> None:
         bars=result.n_bars,
         quarantined=result.n_quarantined or None,
         missing=result.n_missing_sessions or None,
+        missing_bars=result.n_missing_bars or None,
         calls=result.n_calls,
         findings=",".join(result.findings) or None,
         seconds=round(result.seconds, 3),

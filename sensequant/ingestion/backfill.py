@@ -33,6 +33,7 @@ __all__ = [
     "BackfillOutcome",
     "BackfillReport",
     "LeftToDo",
+    "begin_backfill",
     "last_final_session",
     "plan_backfill",
     "run_backfill",
@@ -81,6 +82,9 @@ class BackfillReport(Record):
     n_final_changed: int
     n_quarantined: int
     n_missing_sessions: int
+    n_missing_bars: int
+    """Bars that settled intraday sessions lack of which others came."""
+
     n_pending_sessions: int
     n_calls: int
     """Calls of the chunks that say what they cost; a failed one does not."""
@@ -173,6 +177,44 @@ def last_final_session(
     return None
 
 
+def begin_backfill(
+    request: BackfillRequest,
+    options: BackfillOptions,
+    context: IngestContext,
+    *,
+    universes: Path,
+    started_at: datetime,
+) -> ChunkPlan:
+    """Write down what is asked for, keep the source's corporate actions, and plan the chunks.
+
+    Parameters
+    ----------
+    request, options
+        What is asked for, and how.
+    context
+        Source, store, ledger; with `backfill_id`, the ledger keeps the backfill, too.
+    universes
+        Folder of the dated lists of symbols.
+    started_at
+        Aware instant.
+
+    Raises
+    ------
+    ConfigError, StorageError
+        As `run_backfill`.
+    """
+    if context.backfill_id is not None:
+        context.ledger.begin_backfill(
+            context.backfill_id,
+            request=request.resolved().model_dump(mode="json"),
+            started_at=started_at,
+        )
+    actions = context.source.actions()
+    if not actions.is_empty():
+        context.store.write_actions(actions)
+    return plan_backfill(request, options, context, universes=universes)
+
+
 def run_backfill(
     request: BackfillRequest, options: BackfillOptions, context: IngestContext, *, universes: Path
 ) -> BackfillReport:
@@ -195,8 +237,7 @@ def run_backfill(
         Store or ledger cannot be written; what is done is done, the rest is left to do.
     """
     started = context.clock()
-    _begin(request, context, started)
-    plan = plan_backfill(request, options, context, universes=universes)
+    plan = begin_backfill(request, options, context, universes=universes, started_at=started)
     results = _ingest_all(plan.chunks, options, context)
     report = summarise(plan, results, context=context, started_at=started)
     if context.backfill_id is not None:
@@ -257,17 +298,9 @@ _SUMMED = (
     "n_final_changed",
     "n_quarantined",
     "n_missing_sessions",
+    "n_missing_bars",
     "n_pending_sessions",
 )
-
-
-def _begin(request: BackfillRequest, context: IngestContext, started_at: datetime) -> None:
-    if context.backfill_id is not None:
-        context.ledger.begin_backfill(
-            context.backfill_id,
-            request=request.resolved().model_dump(mode="json"),
-            started_at=started_at,
-        )
 
 
 def _ingest_all(

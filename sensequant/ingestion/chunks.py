@@ -61,6 +61,7 @@ class ChunkResult(Record):
     n_quarantined: int = 0
     n_duplicates_dropped: int = 0
     n_missing_sessions: int = 0
+    n_missing_bars: int = 0
     n_pending_sessions: int = 0
     n_calls: int | None = None
     source_digest: str | None = None
@@ -241,6 +242,7 @@ def _record(
             **dataclasses.asdict(chunk),
             "reason": verdict.reason,
             "n_missing_sessions": len(verdict.missing),
+            "n_missing_bars": verdict.n_missing_bars,
             "n_pending_sessions": verdict.n_pending,
             "seconds": max(0.0, (context.clock() - fetched_at).total_seconds()),
             **facts,

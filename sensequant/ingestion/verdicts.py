@@ -17,6 +17,7 @@ import polars as pl
 
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.ranges import is_within, last_closed_session, last_known_closed_session
+from sensequant.market.intervals import Interval, bars_in_range, is_intraday
 from sensequant.market.listings import ListingKind, spells_by_kind
 from sensequant.market.sources.base import Chunk
 
@@ -58,6 +59,9 @@ class Verdict(NamedTuple):
         Why bars are missing; None where none is.
     missing
         Settled sessions in which bars were expected and for which no row came.
+    n_missing_bars
+        Bars that settled intraday sessions lack of which others came; refused rows are not missing,
+        and of sessions whose hours are not known nobody can tell.
     n_pending
         Sessions without a bar that may still get one.
     settled_through
@@ -66,11 +70,12 @@ class Verdict(NamedTuple):
 
     reason: str | None
     missing: tuple[date, ...]
+    n_missing_bars: int
     n_pending: int
     settled_through: date | None
 
 
-NO_VERDICT = Verdict(None, (), 0, None)
+NO_VERDICT = Verdict(None, (), 0, 0, None)
 """Of what was not delivered, nothing can be said."""
 
 
@@ -106,7 +111,7 @@ def judge(
     end = chunk.end or (delivered[-1] if delivered else None)
     if start is None or end is None:
         reason = NO_DATA_AT_SOURCE if quarantine.is_empty() else QUARANTINED
-        return Verdict(reason, (), 0, None)
+        return Verdict(reason, (), 0, 0, None)
     is_history = context.finality is None
     closed_by = last_known_closed_session if is_history else last_closed_session
     closed = closed_by(context.calendar, fetched_at)
@@ -127,7 +132,33 @@ def judge(
         reason = Counter(excused.values()).most_common(1)[0][0]
     else:
         reason = NO_DATA_AT_SOURCE if missing else PENDING
-    return Verdict(reason, missing, len(absent) - len(missing), settled)
+    return Verdict(
+        reason,
+        missing,
+        _n_missing_bars(chunk.interval, bars, quarantine, context=context, settled=settled),
+        len(absent) - len(missing),
+        settled,
+    )
+
+
+def _n_missing_bars(
+    interval: Interval,
+    bars: pl.DataFrame,
+    quarantine: pl.DataFrame,
+    *,
+    context: IngestContext,
+    settled: date | None,
+) -> int:
+    n_delivered = Counter(bars["session"].to_list()) if is_intraday(interval) else None
+    if not n_delivered or settled is None or settled < (first := min(n_delivered)):
+        return 0
+    n_refused = Counter(quarantine["session"].to_list())
+    expected = bars_in_range(context.calendar, first, settled, interval)
+    return sum(
+        max(0, n_expected - n_delivered[session] - n_refused[session])
+        for session, n_expected in expected.iter_rows()
+        if session in n_delivered and n_expected is not None
+    )
 
 
 def _excused(

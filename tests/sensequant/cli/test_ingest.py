@@ -40,6 +40,7 @@ def report(**changes: Any) -> BackfillReport:
         "n_final_changed": 0,
         "n_quarantined": 1,
         "n_missing_sessions": 9,
+        "n_missing_bars": 0,
         "n_pending_sessions": 2,
         "n_calls": 5,
         "n_calls_today": 7,

@@ -84,6 +84,7 @@ def test_a_backfill_stores_the_market(context: IngestContext, market: SimulatedS
     (entry,) = context.ledger.backfills()
 
     assert report.outcome is BackfillOutcome.COMPLETED
+    assert context.store.actions().equals(market.actions())
     assert (report.n_bars, report.n_added) == (n_bars, n_bars)
     # Five sessions: one chunk of daily bars for each of five, two of the others for each of three.
     assert report.n_planned == report.n_calls == 5 + 3 * 3 * 2

@@ -159,6 +159,40 @@ def test_missing_sessions_are_named(context: IngestContext, vendor: Vendor) -> N
     assert entry.reason == "missing_at_source"
 
 
+def test_bars_that_a_settled_session_lacks_are_counted(
+    context: IngestContext, vendor: Vendor
+) -> None:
+    """Two of 75 did not come and one was refused; a recent session may still get its own."""
+    settled = Chunk("SIM02", "5minute", date(2024, 3, 5), date(2024, 3, 6))
+    recent = Chunk("SIM02", "5minute", date(2024, 6, 27), date(2024, 6, 27))
+
+    def bend(chunk: Chunk, fetched: Fetched) -> Fetched:
+        first = chunk.start == settled.start
+        refused = refused_rows(settled.start) if first else QUARANTINE_SCHEMA.to_frame()
+        return dataclasses.replace(fetched, bars=fetched.bars.slice(3), quarantine=refused)
+
+    vendor.bend = bend
+    results = [ingest_chunk(chunk, context) for chunk in (settled, recent)]
+    entries = context.ledger.entries("vendor")
+
+    assert [entry.n_missing_bars for entry in entries] == [2, 0]
+    assert [result.n_missing_bars for result in results] == [2, 0]
+    assert [result.reason for result in results] == [None, None]
+
+
+def test_bars_of_daily_and_of_absent_sessions_are_not_counted(
+    context: IngestContext, vendor: Vendor
+) -> None:
+    """These are told as sessions."""
+    vendor.bend = without_sessions(date(2024, 3, 5))
+    daily = ingest_chunk(MARCH, context)
+    minutes = Chunk("SIM02", "5minute", date(2024, 3, 5), date(2024, 3, 6))
+    absent = ingest_chunk(minutes, context)
+
+    assert (daily.n_missing_sessions, daily.n_missing_bars) == (1, 0)
+    assert (absent.n_missing_sessions, absent.n_missing_bars) == (1, 0)
+
+
 def test_what_was_refused_is_not_missing(context: IngestContext, vendor: Vendor) -> None:
     """The row came; it lies in the quarantine with its reason."""
     day = date(2024, 3, 5)

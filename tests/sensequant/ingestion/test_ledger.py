@@ -75,6 +75,7 @@ def test_an_entry_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
         n_bars=10,
         n_quarantined=2,
         n_missing_sessions=2,
+        n_missing_bars=7,
         missing_sessions=[date(2024, 3, 5), date(2024, 3, 6)],
         source_digest="a" * 64,
         n_calls=3,
