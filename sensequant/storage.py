@@ -6,6 +6,7 @@ them (`market.store`, `runs`).
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ __all__ = [
     "locked",
     "read_json",
     "read_table",
+    "remove_unfinished",
     "sha256_of",
     "write_atomically",
     "write_json",
@@ -35,6 +37,9 @@ __all__ = [
 ]
 
 _N_SYNCED_AT_ONCE = 8
+_N_RANDOM = 8
+"""Characters at the end of a temporary name (`tempfile.mkstemp`)."""
+
 _SCHEMA_VERSION_KEY = "sensequant.schema_version"
 
 
@@ -83,6 +88,21 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what killed writers have left in a folder; its caller holds the lock that they held.
+
+    Parameters
+    ----------
+    folder
+        Where to look; it need not be there.
+    name
+        Name of the file that was written; empty for all files of the folder.
+    """
+    written = glob.escape(name) if name else "*"
+    for path in folder.glob(f".{written}.{'?' * _N_RANDOM}"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: BaseModel | Any) -> None:

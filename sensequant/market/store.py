@@ -9,13 +9,16 @@ same bars again changes no byte. A bar with other values replaces the old one, w
 revisions first; a writer that dies in between leaves the old bar in place. A bar that is not
 delivered again stays. Simulated and real bars of one symbol never meet.
 
+Who writes removes what a writer that was killed has left beside the tables of the same lock.
+
 A final bar stays final however often it is delivered unchanged. Revisions and quarantine only grow;
 disputes are the findings of the latest comparison and are replaced as a whole.
 """
 
+import contextlib
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -50,7 +53,7 @@ from sensequant.market.store_tables import (
     runs_of,
     stored_schema,
 )
-from sensequant.storage import locked, write_table, write_tables
+from sensequant.storage import locked, remove_unfinished, write_table, write_tables
 
 __all__ = [
     "QUARANTINED_SCHEMA",
@@ -266,7 +269,7 @@ class BarStore:
         )
         if stamped.is_empty():
             return 0
-        with locked(path):
+        with _alone_at(path):
             known = self.quarantine(symbol, interval)
             merged = merge_quarantine(known, stamped)
             if merged.height > known.height:
@@ -300,7 +303,7 @@ class BarStore:
         """
         path = self._layout.disputes(symbol, interval)
         found = _own(frame, symbol, DISPUTE_SCHEMA).unique().sort(DISPUTE_SCHEMA.names())
-        with locked(path):
+        with _alone_at(path):
             if not path.is_file() or not found.equals(self.disputes(symbol, interval)):
                 write_table(path, found)
 
@@ -322,7 +325,7 @@ class BarStore:
         """
         path = self._layout.actions()
         new = validate_actions(actions)
-        with locked(path):
+        with _alone_at(path):
             old = self.actions()
             kept = old.filter(~pl.col("source").is_in(new["source"].unique().implode()))
             merged = pl.concat([kept, new]).unique().sort(ACTION_SCHEMA.names())
@@ -342,6 +345,7 @@ class BarStore:
         reports: list[PartitionReport] = []
         # The lock lies beside the folder, so one lock serves all parts and the revisions.
         with locked(folder):
+            remove_unfinished(folder)
             news = _partitioned(bars, interval)
             olds = self._olds(symbol, interval, wanted=list(news))
             _require_one_kind(bars, olds.values(), folder)
@@ -356,6 +360,8 @@ class BarStore:
                     at: datetime = new["fetched_at"][0]
                     revisions |= self._revised(merged.replaced, part, interval, at, revisions)
                 reports.append(merged.report)
+            for path in revisions:
+                remove_unfinished(path.parent, path.name)
             # What is replaced is written down before it goes.
             write_tables(revisions)
             write_tables(tables)
@@ -404,6 +410,13 @@ class BarStore:
             known = read_with_schema([path] if path.is_file() else [], schema)
         stamped = replaced.with_columns(replaced_at=pl.lit(replaced_at)).cast(schema)
         return {path: merge_revisions(known, stamped, interval)}
+
+
+@contextlib.contextmanager
+def _alone_at(path: Path) -> Generator[None]:
+    with locked(path):
+        remove_unfinished(path.parent, path.name)
+        yield
 
 
 def _instant(fetched_at: datetime) -> pl.Expr:

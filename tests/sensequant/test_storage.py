@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import tempfile
 import threading
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sensequant.storage import (
     locked,
     read_json,
     read_table,
+    remove_unfinished,
     sha256_of,
     write_atomically,
     write_json,
@@ -180,3 +182,22 @@ def test_tables_written_together_are_those_written_alone(tmp_path: Path) -> None
 
     contents = {path.read_bytes() for path in tmp_path.iterdir()}
     assert len(contents) == 1
+
+
+def test_what_a_killed_writer_has_left_can_be_removed(tmp_path: Path) -> None:
+    """Its temporary files go, of one file or of all; tables, locks and other hidden files stay."""
+    for name in ("a.parquet", ".hidden", ".gitignore.d"):
+        (tmp_path / name).write_text("stays")
+    with locked(tmp_path / "a.parquet"):
+        stays = sorted(path.name for path in tmp_path.iterdir())
+    for path in ("a.parquet", "b.parquet"):
+        handle, _ = tempfile.mkstemp(dir=tmp_path, prefix=f".{path}.")
+        os.close(handle)
+
+    remove_unfinished(tmp_path, "a.parquet")
+    of_b = [path.name for path in tmp_path.iterdir() if path.name not in stays]
+    remove_unfinished(tmp_path)
+    remove_unfinished(tmp_path / "nowhere")
+
+    assert [name.startswith(".b.parquet.") for name in of_b] == [True]
+    assert sorted(path.name for path in tmp_path.iterdir()) == stays
