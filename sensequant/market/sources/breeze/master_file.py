@@ -1,13 +1,16 @@
 """Downloading the vendor's list of securities.
 
-Belongs here: one request, its timeouts and its errors. Does not belong here: what the archive holds
-(`market.security_master`), and how often it is needed. The SDK downloads it three times per start
-and parses it in a way that mixes companies up, so it is not asked for it.
+Belongs here: one request, its timeouts, its errors and its second try. Does not belong here: what
+the archive holds (`market.security_master`), and how often it is needed. The SDK downloads it
+three times per start and parses it in a way that mixes companies up, so it is not asked for it.
 """
+
+import contextlib
 
 import requests
 
 from sensequant.errors import MasterUnavailableError
+from sensequant.market.security_master import SecurityMaster, parse_master
 from sensequant.market.sources.breeze.config import TimeoutConfig
 from sensequant.market.sources.breeze.endpoints import Endpoints
 from sensequant.market.sources.breeze.sdk import resolved
@@ -17,11 +20,12 @@ __all__ = ["download_master"]
 
 # The archive has megabytes where a reply has kilobytes.
 _LEAST_READ_SECONDS = 60.0
-_N_TRIES = 2
 
 
-def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> bytes:
-    """Return the archive as the vendor has it now; a connection that fails is tried twice.
+def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> SecurityMaster:
+    """Return the list as the vendor has it now.
+
+    A download that fails, or brings a damaged archive, is tried a second time.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> bytes:
     ------
     MasterUnavailableError
         It cannot be had.
+    SourceError
+        Its layout has changed.
     """
     transport = Transport(
         TransportConfig(
@@ -44,20 +50,25 @@ def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> bytes:
         )
     )
     address = resolved(endpoints).master
-    found = ""
+    with contextlib.closing(transport):
+        try:
+            return parse_master(_downloaded(transport, address))
+        except MasterUnavailableError:
+            return parse_master(_downloaded(transport, address))
+
+
+def _downloaded(transport: Transport, address: str) -> bytes:
     try:
-        for _ in range(_N_TRIES):
-            try:
-                response = transport.get(address)
-            except requests.RequestException as error:
-                found = f"{type(error).__name__}: {error}"
-                continue
-            if response.status_code == requests.codes.ok:
-                return response.content
-            found = f"status {response.status_code} of HTTP"
-    finally:
-        transport.close()
-    raise MasterUnavailableError(
+        response = transport.get(address)
+    except requests.RequestException as error:
+        raise _unavailable(address, f"{type(error).__name__}: {error}") from error
+    if response.status_code != requests.codes.ok:
+        raise _unavailable(address, f"status {response.status_code} of HTTP")
+    return response.content
+
+
+def _unavailable(address: str, found: str) -> MasterUnavailableError:
+    return MasterUnavailableError(
         "the vendor's list of securities cannot be had",
         where=address,
         expected="a zip archive",

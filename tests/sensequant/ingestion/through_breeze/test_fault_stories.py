@@ -81,13 +81,9 @@ def test_without_a_list_nothing_is_asked(world: Any, name: str) -> None:
     assert world.account().is_true
 
 
-@pytest.mark.parametrize(
-    # A page, or half of a zip, that arrives as if it were whole ends the run as above.
-    "name",
-    [name for name in UNAVAILABLE if name not in {"html_200", "master_corrupt"}],
-)
+@pytest.mark.parametrize("name", UNAVAILABLE)
 def test_a_list_that_fails_once_is_asked_for_again(world: Any, name: str) -> None:
-    """One refused or broken download does not end a run."""
+    """One refused, broken or damaged download does not end a run."""
     only_daily(world, "SIM02")
     world.simulator.faults.add(Fault(name=name, path=MASTER, times=1))
 

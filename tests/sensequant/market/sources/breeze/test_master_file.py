@@ -1,5 +1,7 @@
 """Facts about downloading the vendor's list of securities."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +11,30 @@ from sensequant.errors import MasterUnavailableError
 from sensequant.market.sources.breeze.config import TimeoutConfig
 from sensequant.market.sources.breeze.master_file import download_master
 
-ARCHIVE = b"PK, or so it says"
 MASTER = "master.zip"
+HEADER = '"Token", "ShortName", "Series", "CompanyName", "ISINCode", "ExchangeCode"'
+ROW = '"2885","RELIND","EQ","RELIANCE INDUSTRIES","INE002A01018","RELIANCE"'
 
 
-def test_the_archive_as_it_came(service: Any) -> None:
+def _archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("NSEScripMaster.txt", f"{HEADER}\n{ROW}\n")
+    return buffer.getvalue()
+
+
+ARCHIVE = _archive()
+
+
+def _symbols(service: Any) -> list[str]:
+    return download_master(service.endpoints, TimeoutConfig()).securities["symbol"].to_list()
+
+
+def test_the_list_as_it_came(service: Any) -> None:
     """One request, without a key, a session or a word of who asks."""
     service.script(MASTER, ARCHIVE)
 
-    assert download_master(service.endpoints, TimeoutConfig()) == ARCHIVE
+    assert _symbols(service) == ["RELIANCE"]
 
     (seen,) = service.seen
     assert seen.kind == MASTER
@@ -33,14 +50,15 @@ def test_the_archive_as_it_came(service: Any) -> None:
         {"status": 302, "headers": (("Location", "/elsewhere"),)},
         {"breaks": "reset"},
         {"breaks": "short"},
+        {"status": 200},
     ],
 )
 def test_a_failure_that_passes(service: Any, first: dict[str, Any]) -> None:
-    """The second try brings it; half an archive is none."""
+    """The second try brings it; half an archive is none, nor is a page that says it is one."""
     service.script(MASTER, b"not it", **first)
     service.script(MASTER, ARCHIVE)
 
-    assert download_master(service.endpoints, TimeoutConfig()) == ARCHIVE
+    assert _symbols(service) == ["RELIANCE"]
     assert service.kinds() == [MASTER, MASTER]
 
 
@@ -51,6 +69,7 @@ def test_a_failure_that_passes(service: Any, first: dict[str, Any]) -> None:
         ({"status": 302, "headers": (("Location", "/elsewhere"),)}, "status 302 of HTTP"),
         ({"breaks": "reset"}, "ConnectionError"),
         ({"breaks": "short"}, "ChunkedEncodingError"),
+        ({}, "is damaged"),
     ],
 )
 def test_a_failure_that_stays(service: Any, reply: dict[str, Any], found: str) -> None:
@@ -62,7 +81,7 @@ def test_a_failure_that_stays(service: Any, reply: dict[str, Any], found: str) -
     with pytest.raises(MasterUnavailableError, match=found) as caught:
         download_master(service.endpoints, TimeoutConfig())
 
-    assert caught.value.where == service.endpoints.master
+    assert caught.value.where in (service.endpoints.master, "SecurityMaster.zip")
     assert service.kinds() == [MASTER, MASTER]
 
 
@@ -80,4 +99,4 @@ def test_megabytes_have_more_time_than_a_reply(service: Any) -> None:
 
     timeouts = TimeoutConfig(read_seconds=0.05)
 
-    assert download_master(service.endpoints, timeouts) == ARCHIVE
+    assert download_master(service.endpoints, timeouts).n_rows == 1
