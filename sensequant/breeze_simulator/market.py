@@ -24,6 +24,8 @@ from sensequant.market.sources.base import BarSource, Chunk
 from sensequant.market.sources.files.source import FilesSource
 from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
 from sensequant.market.sources.simulated.intraday import aggregate_minutes
+from sensequant.market.sources.simulated.paths import SESSIONS_PER_YEAR
+from sensequant.market.symbols import INDIA_VIX, NIFTY50
 
 __all__ = [
     "FolderFeed",
@@ -34,6 +36,10 @@ __all__ = [
     "snapshot",
     "visible_bars",
 ]
+
+_HALF_LIFE_SESSIONS = 20.0
+_LEAST_VOLATILITY = 1.0
+"""In percent a year, as the index is."""
 
 
 class MarketFeed(Protocol):
@@ -111,8 +117,10 @@ class SourceFeed:
 
         Raises
         ------
+        UnknownSymbolError
+            The symbol is not in this market.
         ConfigError
-            The symbol is not in this market, or the range is upside down.
+            The range is upside down.
         """
         if not is_intraday(interval):
             return self._whole(symbol).filter(
@@ -129,9 +137,12 @@ class SourceFeed:
     def _whole(self, symbol: str) -> pl.DataFrame:
         known = self._daily.get(symbol)
         if known is None:
-            known = self._fetched(Chunk(symbol))
+            known = self._made(symbol)
             self._daily[symbol] = known
         return known
+
+    def _made(self, symbol: str) -> pl.DataFrame:
+        return self._fetched(Chunk(symbol))
 
     def _fetched(self, chunk: Chunk) -> pl.DataFrame:
         try:
@@ -141,7 +152,7 @@ class SourceFeed:
 
 
 class SimulatedFeed(SourceFeed):
-    """The simulated market, daily and intraday.
+    """The simulated market, daily and intraday, with an index of volatility beside its indices.
 
     Parameters
     ----------
@@ -151,6 +162,13 @@ class SimulatedFeed(SourceFeed):
 
     def __init__(self, config: SimulatedConfig | None = None) -> None:
         super().__init__(SimulatedSource(config or SimulatedConfig()))
+
+    def indices(self) -> tuple[str, ...]:
+        """Return its indices and INDIA VIX, which the vendor lists, too."""
+        return (*super().indices(), INDIA_VIX)
+
+    def _made(self, symbol: str) -> pl.DataFrame:
+        return _volatility(self._whole(NIFTY50)) if symbol == INDIA_VIX else super()._made(symbol)
 
 
 class FolderFeed(SourceFeed):
@@ -171,6 +189,26 @@ class FolderFeed(SourceFeed):
 
     def __init__(self, folder: Path, *, index_folder: Path | None = None) -> None:
         super().__init__(FilesSource(folder, index_folder=index_folder))
+
+
+def _volatility(index: pl.DataFrame) -> pl.DataFrame:
+    # What options would cost is not simulated: the volatility of the last weeks stands for it.
+    squares = pl.col("close").log().diff().fill_null(0.0) ** 2
+    deviation = squares.ewm_mean(half_life=_HALF_LIFE_SESSIONS).sqrt()
+    level = (100.0 * (deviation * SESSIONS_PER_YEAR**0.5)).clip(_LEAST_VOLATILITY).round(2)
+    former = level.shift(1).fill_null(level)
+    # It swings within a session as the index does.
+    top = pl.col("high") / pl.max_horizontal("open", "close")
+    bottom = pl.col("low") / pl.min_horizontal("open", "close")
+    return index.with_columns(
+        symbol=pl.lit(INDIA_VIX),
+        source_symbol=pl.lit(INDIA_VIX),
+        open=former,
+        high=(pl.max_horizontal(former, level) * top).round(2),
+        low=(pl.min_horizontal(former, level) * bottom).round(2),
+        close=level,
+        previous_close=pl.lit(None, dtype=pl.Float64),
+    )
 
 
 def visible_bars(

@@ -176,12 +176,13 @@ def test_a_symbol_in_place_of_a_code_fetches_another_company(
 
 
 def test_an_index_has_bars_without_volume(vendor: Any, feed: SimulatedFeed) -> None:
-    """NIFTY is a code like any other; India VIX is listed, and this market has none."""
-    rows = vendor.ask_code("NIFTY", days=WEEK).value["Success"]
+    """NIFTY and India VIX are codes like any other; neither has minutes."""
+    for code, symbol in (("NIFTY", "NIFTY50"), ("INDVIX", "INDIAVIX")):
+        rows = vendor.ask_code(code, days=WEEK).value["Success"]
+        closes = feed.truth(symbol, "1day", *WEEK)["close"].to_list()
 
-    assert [row["close"] for row in rows] == feed.truth("NIFTY50", "1day", *WEEK)["close"].to_list()
-    assert {row["volume"] for row in rows} == {0}
-    assert vendor.ask_code("INDVIX", days=WEEK).value["Success"] == []
+        assert [row["close"] for row in rows] == closes
+        assert {row["volume"] for row in rows} == {0}
     assert vendor.ask_code("NIFTY", "5minute", days=WEEK).value["Success"] == []
 
 

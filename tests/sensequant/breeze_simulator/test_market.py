@@ -16,7 +16,7 @@ from sensequant.breeze_simulator.market import (
     snapshot,
     visible_bars,
 )
-from sensequant.errors import ConfigError
+from sensequant.errors import UnknownSymbolError
 from sensequant.market.bars import bar_schema, validate_bars
 from sensequant.market.intervals import INTERVALS, Interval
 from sensequant.market.sources.base import Chunk
@@ -51,6 +51,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_volatility_has_daily_bars() -> None:
+    """Valid ones on every session of NIFTY 50, in percent a year, higher after larger moves."""
+    bars = FEED.truth("INDIAVIX", "1day")
+    nifty = FEED.truth("NIFTY50", "1day")
+    moves = nifty["close"].log().diff().abs().rolling_mean(20)
+    both = pl.DataFrame({"level": bars["close"], "move": moves}).drop_nulls()
+
+    assert validate_bars(bars) is bars
+    assert bars["session"].equals(nifty["session"])
+    assert bars["close"].median() == pytest.approx(18, abs=12)
+    assert both.select(pl.corr("level", "move")).item() > 0.8
+    assert FEED.truth("INDIAVIX", "1minute", START, TODAY).is_empty()
+
+
 @pytest.mark.parametrize("interval", INTERVALS)
 def test_the_truth_is_that_of_the_source(interval: Interval) -> None:
     """A feed adds and loses nothing, and keeps what it is."""
@@ -63,7 +77,7 @@ def test_the_truth_is_that_of_the_source(interval: Interval) -> None:
     assert feed.is_simulated
     assert feed.intervals == INTERVALS
     assert feed.symbols() == source.symbols()
-    assert feed.indices() == source.indices()
+    assert feed.indices() == (*source.indices(), "INDIAVIX")
     assert feed.actions().equals(source.actions())
 
 
@@ -74,7 +88,7 @@ def test_where_there_is_nothing_the_truth_is_empty() -> None:
     assert FEED.truth("SIM04", "1day", end=date(2020, 1, 1)).is_empty()
     assert FEED.truth("SIM03", "5minute", holiday, holiday).schema == bar_schema("5minute")
     assert FEED.truth("NIFTY50", "5minute").is_empty()
-    with pytest.raises(ConfigError, match="symbol is not in"):
+    with pytest.raises(UnknownSymbolError, match="symbol is not in"):
         FEED.truth("RELIANCE", "1day")
 
 

@@ -93,6 +93,6 @@ def test_futures_carry_the_spot(vendor: Any) -> None:
 
 
 def test_what_has_no_chain(vendor: Any) -> None:
-    """Unknown codes, indices without bars, and the other exchange."""
-    for changed in ({"stock_code": "NOSUCH"}, {"stock_code": "INDVIX"}, {"exchange_code": "BFO"}):
+    """Unknown codes and the other exchange."""
+    for changed in ({"stock_code": "NOSUCH"}, {"exchange_code": "BFO"}):
         assert futures(vendor, **changed)["Error"] == "No Data Found"

@@ -26,13 +26,13 @@ def test_a_quote_has_two_rows(vendor: Any, feed: SimulatedFeed) -> None:
     assert (bse["exchange_code"], bse["ltp"], bse["ltt"]) == ("BSE", 0.0, "NA")
 
 
-def test_an_index_is_quoted_and_one_without_bars_is_zero(vendor: Any) -> None:
+def test_an_index_is_quoted(vendor: Any) -> None:
     """A login can be proven by NIFTY, whatever the market."""
     nifty = vendor.sdk.quotes("NIFTY").value["Success"][0]
     vix = vendor.sdk.quotes("INDVIX").value["Success"][0]
 
     assert nifty["ltp"] > 1000
-    assert (vix["ltp"], vix["ltt"]) == (0.0, "NA")
+    assert 1 <= vix["ltp"] < 100
 
 
 def test_an_unknown_code_has_no_quote(vendor: Any) -> None:

@@ -69,24 +69,16 @@ Keys = dict[Where, set[Any]]
 
 
 class RememberedFeed(SimulatedFeed):
-    """The simulated market with an index of volatility; intraday bars of 2021 are made once."""
+    """The simulated market; intraday bars of 2021 are made once."""
 
     def __init__(self) -> None:
         super().__init__(MARKET)
         self._intraday: dict[Where, pl.DataFrame] = {}
 
-    def indices(self) -> tuple[str, ...]:
-        """Return the indices that the vendor lists, and the one that it does not."""
-        return (*super().indices(), INDIA_VIX)
-
     def truth(
         self, symbol: str, interval: Interval, start: date | None = None, end: date | None = None
     ) -> pl.DataFrame:
         """Return the true bars."""
-        if symbol == INDIA_VIX:
-            nifty = super().truth(NIFTY50, interval, start, end)
-            scaled = pl.col("open", "high", "low", "close") / 500
-            return nifty.with_columns(scaled.round(2), symbol=pl.lit(INDIA_VIX))
         within = (start or date.min, end or date.max)
         is_remembered = within[0] >= _YEAR[0] and within[1] <= _YEAR[1]
         if not is_intraday(interval) or not is_remembered:
