@@ -10,6 +10,7 @@ what was saved up. A process alone reaches 97 percent of the limit; several shar
 over minutes and reach less, but never more.
 """
 
+import contextlib
 import copy
 import secrets
 import threading
@@ -27,7 +28,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from sensequant.errors import SourceError, StopSourceError
 from sensequant.market.sources.breeze.config import BreezeConfig
 
-__all__ = ["PrefectRate", "limit_name", "set_limit"]
+__all__ = ["PrefectRate", "limit_name", "remove_limit", "set_limit"]
 
 _SLOTS_PER_CALL = 1000
 _SECONDS_PER_MINUTE = 60.0
@@ -62,6 +63,12 @@ def set_limit(name: str, config: BreezeConfig) -> None:
                     name=name, limit=size, active_slots=size, slot_decay_per_second=decay
                 )
             )
+
+
+def remove_limit(name: str) -> None:
+    """Remove the limit of a key that nobody will use again; one that is not there is gone."""
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):
+        client.delete_global_concurrency_limit_by_name(name)
 
 
 class PrefectRate:

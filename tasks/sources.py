@@ -4,11 +4,14 @@ Belongs here: the credentials of a block, the limit that all machines share, the
 belong here: what is done with a source.
 """
 
+import atexit
 import contextlib
 import secrets
 import threading
 import time
 from pathlib import Path
+
+import httpx
 
 from blocks.credentials import breeze_login
 from blocks.environment import Environment
@@ -18,7 +21,7 @@ from sensequant.market.sources.breeze.client import Timing
 from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.sources.breeze.pacing import Pacer
 from sensequant.market.sources.build import SourceConfig
-from tasks.pacing import PrefectRate, limit_name, set_limit
+from tasks.pacing import PrefectRate, limit_name, remove_limit, set_limit
 from tasks.telling import utc_now
 
 __all__ = ["close_intakes", "intake_of"]
@@ -41,7 +44,8 @@ def intake_of(source: SourceConfig) -> IngestContext:
     home = Environment().home
     with _lock:
         if home not in _open:
-            _open[home] = Intakes(Outside(home, _timing(), breeze_login, _rate))
+            _open[home] = Intakes(Outside(home, _timing(), breeze_login, _rate, _forget_rate))
+            atexit.register(close_intakes)
         intakes = _open[home]
     return intakes.of(source)
 
@@ -66,3 +70,9 @@ def _rate(key_digest: str, config: BreezeConfig) -> Pacer:
     rate = PrefectRate(name, config)
     _rates.callback(rate.close)
     return rate
+
+
+def _forget_rate(key_digest: str) -> None:
+    # The server may have gone before this process, and the limit with it.
+    with contextlib.suppress(httpx.HTTPError):
+        remove_limit(limit_name(key_digest))

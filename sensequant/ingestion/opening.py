@@ -25,7 +25,6 @@ from sensequant.ingestion.pacing import LedgerPacer
 from sensequant.ingestion.places import claims_folder, market_digest, store_key
 from sensequant.ingestion.shelf import Shelf, open_shelf, stored_listings
 from sensequant.ingestion.simulators import feed_of, running_simulator
-from sensequant.market.security_master import parse_master
 from sensequant.market.sessions import session_date_of
 from sensequant.market.sources.base import BarSource
 from sensequant.market.sources.breeze.client import BreezeClient, Timing
@@ -48,6 +47,9 @@ UNHURRIED = BreezeConfig(calls_per_minute=100_000, calls_per_day=10_000_000)
 _N_LOGINS = 2**31
 
 
+def _forget_nothing(_key_digest: str) -> None: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Outside:
     """What the library cannot know by itself.
@@ -62,12 +64,15 @@ class Outside:
         Returns the login to the vendor, by the name of a block or without.
     rate
         Returns what keeps the limit per minute of an app key, given its digest.
+    forget_rate
+        Removes what `rate` has made outside of this process for a key that nobody will use again.
     """
 
     home: Path
     timing: Timing
     login: Callable[[str | None], BreezeLogin]
     rate: Callable[[str, BreezeConfig], Pacer]
+    forget_rate: Callable[[str], None] = _forget_nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,9 +218,8 @@ class Intakes:
         self, source: SourceConfig, feed: MarketFeed, stack: contextlib.ExitStack
     ) -> _Service:
         is_unhurried = source.breeze is None
-        simulator = running_simulator(
-            self._outside.home, market_digest(source)
-        ) or stack.enter_context(
+        running = running_simulator(self._outside.home, market_digest(source))
+        simulator = running or stack.enter_context(
             BreezeSimulator(
                 feed,
                 clock=self._outside.timing.clock,
@@ -226,7 +230,12 @@ class Intakes:
         )
         config = source.breeze or UNHURRIED
         login = simulator.login
-        rate = UnlimitedPacer() if is_unhurried else self._outside.rate(login.key_digest, config)
+        if is_unhurried:
+            return _Service(simulator.endpoints, login, config, UnlimitedPacer(), None)
+        rate = self._outside.rate(login.key_digest, config)
+        if running is None:
+            # Nobody else knows this simulator's key, and the key ends with it.
+            stack.callback(self._outside.forget_rate, login.key_digest)
         return _Service(simulator.endpoints, login, config, rate, None)
 
     def _symbols(self, service: _Service, root: Path) -> SymbolMap:
@@ -234,8 +243,8 @@ class Intakes:
         known = latest_snapshot(root, until=today)
         if known is not None and known.as_of == today:
             return known
-        content = download_master(service.endpoints, service.config.timeouts)
-        found = SymbolMap.from_master(parse_master(content), as_of=today)
+        master = download_master(service.endpoints, service.config.timeouts)
+        found = SymbolMap.from_master(master, as_of=today)
         write_snapshot(root, found)
         return found
 

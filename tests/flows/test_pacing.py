@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from blocks.environment import Environment
 from sensequant.errors import ClockError, SourceError
 from sensequant.market.sources.breeze.config import BreezeConfig
-from tasks.pacing import PrefectRate, limit_name, set_limit
+from tasks.pacing import PrefectRate, limit_name, remove_limit, set_limit
 
 TEN_A_SECOND = BreezeConfig(calls_per_minute=603, burst=3)
 
@@ -107,3 +107,12 @@ def test_a_stop_reaches_whoever_asks_next(name: str) -> None:
         rate.stop(ClockError("the clock of this machine is off"))
         with pytest.raises(ClockError):
             rate.take()
+
+
+def test_a_limit_can_be_removed(name: str) -> None:
+    """It is gone from the server; that it is gone already is no error."""
+    set_limit(name, TEN_A_SECOND)
+    remove_limit(name)
+    remove_limit(name)
+    with get_client(sync_client=True) as client, pytest.raises(ObjectNotFound):
+        client.read_global_concurrency_limit_by_name(name)

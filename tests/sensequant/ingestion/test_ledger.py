@@ -357,13 +357,13 @@ def test_path_with_signs_of_an_address_is_a_path(tmp_path: Path, as_given: type)
 def test_threads_share_one_ledger(ledger: Ledger) -> None:
     """Eighty calls of eight threads are eighty calls, each with a number of its own."""
 
-    def reserve(_: int) -> int:
+    def reserve(_: int) -> int | None:
         return ledger.reserve_call(KEY, at=AT, limit=80)
 
     with ThreadPoolExecutor(8) as pool:
         numbers = list(pool.map(reserve, range(80)))
 
-    assert sorted(numbers) == list(range(1, 81))
+    assert set(numbers) == set(range(1, 81))
 
 
 def reserve_many(url: str, together: Barrier, granted: Any) -> None:

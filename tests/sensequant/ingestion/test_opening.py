@@ -75,13 +75,13 @@ class World:
         self.n_drawn = 0
         self.logins: list[str | None] = []
         self.rates: list[tuple[str, BreezeConfig]] = []
+        self.forgotten: list[str] = []
 
     @property
     def outside(self) -> Outside:
         """The same for the library."""
-        return Outside(
-            self.home, Timing(self.clock, self._sleep, self._draw), self._login, self._rate
-        )
+        timing = Timing(self.clock, self._sleep, self._draw)
+        return Outside(self.home, timing, self._login, self._rate, self.forgotten.append)
 
     def write_file(self, symbol: str) -> Path:
         """Add two bars of a symbol to a folder of files, and return the folder."""
@@ -543,8 +543,7 @@ def test_no_secret_is_written_below_the_home(
         "one", request=request.model_dump(mode="json"), started_at=world.clock()
     )
     report = run_backfill(request, BackfillOptions(workers=2), context, universes=world.home)
-    # The market has no index of volatility, although the vendor lists one.
-    assert report.n_by_outcome == {"empty": 1, "failed": 1, "stored": 3}
+    assert report.n_by_outcome == {"failed": 1, "stored": 4}
     vendor._access.lose()
     with pytest.raises(AuthExpiredError):
         delivered(context)
@@ -573,3 +572,23 @@ def _holds_secret(path: Path, vendor: BreezeSimulator) -> bool:
         with contextlib.closing(sqlite3.connect(path)) as database:
             content += "".join(database.iterdump())
     return any(secret in content for secret in secrets)
+
+
+def test_the_limit_of_a_simulator_ends_with_it(
+    start: Callable[[], Intakes], world: World, request: pytest.FixtureRequest
+) -> None:
+    """A simulator of one's own has a key that nobody uses again; a running one has users."""
+    paced = SIMULATOR.model_copy(update={"breeze": BreezeConfig()})
+    for source in (SIMULATOR, paced):
+        start().of(source)
+    alone = start()
+    alone.of(paced)
+    alone.close()
+    (*_, (own, _)) = world.rates
+    request.getfixturevalue("vendor")
+    shared = start()
+    shared.of(paced)
+    shared.close()
+
+    assert world.forgotten == [own]
+    assert len(world.rates) == 3

@@ -1,7 +1,9 @@
 """Facts about limits that all workers of a key share."""
 
-from datetime import UTC, datetime, timedelta
+import dataclasses
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,3 +156,57 @@ def test_an_error_of_another_kind_is_no_stop(workers: Workers) -> None:
     pacer.stop(StopSourceError("something else"))
     pacer.take()
     assert not issubclass(BadRequestError, StopSourceError)
+
+
+class SlowRate(UnlimitedPacer):
+    """A limit per minute whose slot takes a while."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = seconds
+
+    def take(self) -> None:
+        """Wait, then allow the call."""
+        super().take()
+        self.clock.sleep(self.seconds)
+
+
+def test_a_call_that_waited_past_midnight_counts_on_the_new_day(workers: Workers) -> None:
+    """18:30 UTC is midnight in India; the vendor counts the call when it comes."""
+    workers.clock.now = datetime(2024, 6, 3, 18, 29, 59, tzinfo=UTC)
+    pacer = dataclasses.replace(workers.hire(), rate=SlowRate(workers.clock, 2.0))
+    pacer.take()
+
+    assert pacer.ledger.calls_used(pacer.key_digest, date(2024, 6, 4)) == 1
+
+
+def test_a_pause_that_begins_during_the_wait_holds(workers: Workers) -> None:
+    """Another process met the limit of the minute while this one waited for its slot."""
+    pacer = workers.hire()
+
+    class Interrupted(SlowRate):
+        def take(self) -> None:
+            super().take()
+            pacer.minute_limit_met()
+
+    dataclasses.replace(pacer, rate=Interrupted(workers.clock, 0.5)).take()
+
+    assert workers.clock.now == NOON + timedelta(seconds=61)
+
+
+def test_one_transaction_allows_a_call(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop, pause and count are asked for together, as long as nothing has to be waited for."""
+    pacer = workers.hire()
+    asked: list[str] = []
+    for name in ("reserve_call", "stopped", "pause_until"):
+        real = getattr(Ledger, name)
+
+        def counted(*given: Any, _name: str = name, _real: Any = real, **named: Any) -> Any:
+            asked.append(_name)
+            return _real(*given, **named)
+
+        monkeypatch.setattr(Ledger, name, counted)
+    pacer.take()
+
+    assert asked == ["reserve_call"]
