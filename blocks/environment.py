@@ -87,6 +87,12 @@ class Environment(BaseSettings):
         description="Address of an existing Prefect server; one is started on loopback without.",
     )
 
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="SENSEQUANT_LEDGER_URL",
+        description="Address of the ledger, postgresql+psycopg://user:password@host/name; a file "
+        "below SENSEQUANT_HOME when not given. Machines that share it share the home, too.",
+    )
     breeze_api_key: SecretStr | None = Field(
         default=None,
         validation_alias="BREEZE_API_KEY",
@@ -137,6 +143,11 @@ class Environment(BaseSettings):
     def ui_url(self) -> str:
         """Address of the server's pages, without a trailing slash."""
         return self.server_url.split("/api", maxsplit=1)[0]
+
+    @property
+    def ledger(self) -> str | None:
+        """Address of the ledger, which may hold a password; None for the file below the home."""
+        return None if self.ledger_url is None else self.ledger_url.get_secret_value()
 
     @cached_property
     def prefect_home(self) -> Path:

@@ -128,7 +128,7 @@ def collect_results(futures: list[PrefectFuture[Any]], plan: ChunkPlan) -> list[
 def check_stored(request: BackfillRequest) -> dict[str, int]:
     """Hold daily bars against intraday ones and a second source; count disputes by kind."""
     home, second = Environment().home, request.compare_with
-    shelf = open_shelf(home, request.source)
+    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
     with closing(shelf.ledger):
         check = cross_check(
             shelf,
@@ -147,7 +147,7 @@ def audit_stored(request: BackfillRequest, folder: Path) -> CoverageSummary:
     """Judge every session of the request and write the page of the audit."""
     now = utc_now()
     home = Environment().home
-    shelf = open_shelf(home, request.source)
+    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         files = write_coverage(folder, audit, heading_of(request, shelf, now=now))

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import task
 from prefect.runtime import task_run
 
-from blocks.environment import UNIVERSES_FOLDER
+from blocks.environment import UNIVERSES_FOLDER, Environment
 from sensequant.coverage.preflight import Question, preflight
 from sensequant.coverage.preflight_text import preflight_markdown
 from sensequant.ingestion.audits import audit_shelf
@@ -130,7 +130,7 @@ def forecast_training(run_id: str) -> None:
         end=run.request.end,
         source=run.request.source,
     )
-    shelf = open_shelf(run.folder.home, run.request.source)
+    shelf = open_shelf(run.folder.home, run.request.source, ledger=Environment().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(
             shelf, asked, home=run.folder.home, universes=UNIVERSES_FOLDER, now=utc_now()

@@ -41,10 +41,12 @@ def intake_of(source: SourceConfig) -> IngestContext:
     MasterUnavailableError
         The vendor's list of securities cannot be had.
     """
-    home = Environment().home
+    env = Environment()
+    home = env.home
     with _lock:
         if home not in _open:
-            _open[home] = Intakes(Outside(home, _timing(), breeze_login, _rate, _forget_rate))
+            outside = Outside(home, _timing(), breeze_login, _rate, _forget_rate, env.ledger)
+            _open[home] = Intakes(outside)
             atexit.register(close_intakes)
         intakes = _open[home]
     return intakes.of(source)

@@ -21,13 +21,14 @@ from sensequant.breeze_simulator.limits import UNLIMITED, Limits
 from sensequant.breeze_simulator.market import MarketFeed
 from sensequant.breeze_simulator.server import BreezeSimulator
 from sensequant.ingestion.context import IngestContext, KeyInUse
+from sensequant.ingestion.kept_logins import KeptLogin
 from sensequant.ingestion.pacing import LedgerPacer
-from sensequant.ingestion.places import claims_folder, market_digest, store_key
+from sensequant.ingestion.places import claims_folder, logins_folder, market_digest, store_key
 from sensequant.ingestion.shelf import Shelf, open_shelf, stored_listings
 from sensequant.ingestion.simulators import feed_of, running_simulator
 from sensequant.market.sessions import session_date_of
 from sensequant.market.sources.base import BarSource
-from sensequant.market.sources.breeze.client import BreezeClient, Timing
+from sensequant.market.sources.breeze.client import BreezeClient, LoginKeeper, Timing
 from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.endpoints import VENDOR, Endpoints
@@ -66,6 +67,8 @@ class Outside:
         Returns what keeps the limit per minute of an app key, given its digest.
     forget_rate
         Removes what `rate` has made outside of this process for a key that nobody will use again.
+    ledger
+        Address or path of the ledger; None for the file below the home.
     """
 
     home: Path
@@ -73,6 +76,7 @@ class Outside:
     login: Callable[[str | None], BreezeLogin]
     rate: Callable[[str, BreezeConfig], Pacer]
     forget_rate: Callable[[str], None] = _forget_nothing
+    ledger: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +86,7 @@ class _Service:
     config: BreezeConfig
     rate: Pacer
     actions: pl.DataFrame | None
+    keeper: LoginKeeper | None = None
 
 
 class _State(NamedTuple):
@@ -150,7 +155,7 @@ class Intakes:
         return context
 
     def _put_together(self, source: SourceConfig, stack: contextlib.ExitStack) -> IngestContext:
-        shelf = open_shelf(self._outside.home, source)
+        shelf = open_shelf(self._outside.home, source, ledger=self._outside.ledger)
         stack.callback(shelf.ledger.close)
         if not source.is_vendor:
             return self._context(shelf, build_source(source), key=None)
@@ -198,7 +203,12 @@ class Intakes:
             sleep=timing.sleep,
         )
         return BreezeClient(
-            service.endpoints, service.login, pacer=pacer, config=service.config, timing=timing
+            service.endpoints,
+            service.login,
+            pacer=pacer,
+            config=service.config,
+            timing=timing,
+            keeper=service.keeper,
         )
 
     def _service(self, source: SourceConfig, stack: contextlib.ExitStack) -> _Service:
@@ -207,7 +217,7 @@ class Intakes:
             config = source.breeze or BreezeConfig()
             login = self._outside.login(source.credentials_block)
             rate = self._outside.rate(login.key_digest, config)
-            return _Service(VENDOR, login, config, rate, actions)
+            return _Service(VENDOR, login, config, rate, actions, self._keeper(login))
         feed = feed_of(source)
         simulated = self._simulated_service(source, feed, stack)
         # A list that a person names wins over the one that the market comes with.
@@ -230,13 +240,18 @@ class Intakes:
         )
         config = source.breeze or UNHURRIED
         login = simulator.login
+        # Of a simulator of one's own no other process knows.
+        keeper = None if running is None else self._keeper(login)
         if is_unhurried:
-            return _Service(simulator.endpoints, login, config, UnlimitedPacer(), None)
+            return _Service(simulator.endpoints, login, config, UnlimitedPacer(), None, keeper)
         rate = self._outside.rate(login.key_digest, config)
         if running is None:
             # Nobody else knows this simulator's key, and the key ends with it.
             stack.callback(self._outside.forget_rate, login.key_digest)
-        return _Service(simulator.endpoints, login, config, rate, None)
+        return _Service(simulator.endpoints, login, config, rate, None, keeper)
+
+    def _keeper(self, login: BreezeLogin) -> LoginKeeper:
+        return KeptLogin(logins_folder(self._outside.home), login, self._outside.timing.clock)
 
     def _symbols(self, service: _Service, root: Path) -> SymbolMap:
         today = session_date_of(self._outside.timing.clock())

@@ -16,7 +16,15 @@ from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.market.store import BarStore
 from sensequant.records import digest_of
 
-__all__ = ["claims_folder", "ledger_path", "market_digest", "real_store", "store_at", "store_key"]
+__all__ = [
+    "claims_folder",
+    "ledger_path",
+    "logins_folder",
+    "market_digest",
+    "real_store",
+    "store_at",
+    "store_key",
+]
 
 _N_DIGITS = 12
 
@@ -55,6 +63,11 @@ def real_store(home: Path, kind: Literal["files", "breeze"]) -> BarStore:
 def ledger_path(home: Path) -> Path:
     """Return the file of the ledger, one for all sources of a home."""
     return home / "fetches" / "ledger.db"
+
+
+def logins_folder(home: Path) -> Path:
+    """Return the folder of the sessions that processes of a home share; its owner's alone."""
+    return home / "fetches" / "private"
 
 
 def claims_folder(home: Path) -> Path:

@@ -68,8 +68,17 @@ class Shelf:
         return finality_at(now, self.calendar, self.finality).settled_through
 
 
-def open_shelf(home: Path, source: SourceConfig) -> Shelf:
+def open_shelf(home: Path, source: SourceConfig, *, ledger: str | None = None) -> Shelf:
     """Return what this machine keeps of a source; close its ledger after use.
+
+    Parameters
+    ----------
+    home
+        Root of all data.
+    source
+        Whose bars.
+    ledger
+        Address or path of the ledger; None for the file below the home.
 
     Raises
     ------
@@ -80,7 +89,7 @@ def open_shelf(home: Path, source: SourceConfig) -> Shelf:
     listings = stored_listings(home / store_key(source))
     return Shelf(
         store=store_at(home, source),
-        ledger=Ledger.open(ledger_path(home)),
+        ledger=Ledger.open(ledger or ledger_path(home)),
         store_key=store_key(source),
         listings=listings,
         finality=FinalityConfig() if source.is_vendor else None,

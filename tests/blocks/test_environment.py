@@ -271,3 +271,15 @@ def test_variables_reach_this_process_and_its_children(monkeypatch: pytest.Monke
     child = child_environment({"SENSEQUANT_WORKERS": "9"})
     assert child["SENSEQUANT_WORKERS"] == "9"
     assert child["PATH"] == os.environ["PATH"]
+
+
+def test_the_ledger_is_a_file_unless_an_address_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address may hold a password, so it is not shown."""
+    alone = read_environment().ledger
+    address = "postgresql+psycopg://me:hush@db.example/ledger"
+    monkeypatch.setenv("SENSEQUANT_LEDGER_URL", address)
+    env = read_environment()
+
+    assert alone is None
+    assert env.ledger == address
+    assert "hush" not in repr(env)

@@ -30,6 +30,7 @@ from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.pacing import Pacer
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
+from sensequant.market.store_layout import StoreLayout
 from sensequant.storage import read_json
 
 SIMULATED = SourceConfig()
@@ -253,6 +254,7 @@ def test_a_move_that_nothing_explains_is_shown(
     """Without the list of actions the split stands out, exit code 1; with it nothing does."""
     home = tmp_path / "home"
     shutil.copytree(stocked, home)
+    StoreLayout(home / store_key(SIMULATED)).actions().unlink()
     words = ["actions", "check", "--source", "simulated", "--home", str(home)]
     assert main(words) == 1
     output = capsys.readouterr().out

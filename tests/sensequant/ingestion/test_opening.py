@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from sensequant.breeze_simulator import (
     SimulatedFeed,
 )
 from sensequant.breeze_simulator.access import simulated_login
-from sensequant.breeze_simulator.fault_catalog import HISTORY_V2
+from sensequant.breeze_simulator.fault_catalog import CUSTOMER, HISTORY_V2
 from sensequant.errors import (
     AuthExpiredError,
     ConfigError,
@@ -32,11 +33,13 @@ from sensequant.errors import (
     MinuteLimitError,
 )
 from sensequant.ingestion.backfill import run_backfill
+from sensequant.ingestion.chunks import ingest_chunk
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.ledger_records import StopKind
 from sensequant.ingestion.opening import Intakes, Outside
-from sensequant.ingestion.places import market_digest, store_key
+from sensequant.ingestion.places import ledger_path, logins_folder, market_digest, store_key
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
+from sensequant.ingestion.shelf import open_shelf
 from sensequant.ingestion.simulators import announce_simulator, simulator_file
 from sensequant.market.sessions import IST
 from sensequant.market.sources.base import Chunk
@@ -592,3 +595,47 @@ def test_the_limit_of_a_simulator_ends_with_it(
 
     assert world.forgotten == [own]
     assert len(world.rates) == 3
+
+
+def logins_of(vendor: BreezeSimulator) -> int:
+    """Return how often somebody logged in."""
+    return sum(call.path == CUSTOMER for call in vendor.calls)
+
+
+def test_processes_share_one_login(
+    start: Callable[[], Intakes], world: World, vendor: BreezeSimulator
+) -> None:
+    """Three of them log in once a day; another token is another login."""
+    for _ in range(3):
+        delivered(start().of(SIMULATOR))
+    n_today = logins_of(vendor)
+    kept = logins_folder(world.home)
+    files = {path: path.read_bytes() for path in kept.iterdir()}
+    vendor.renew_session()
+    announce_simulator(world.home, vendor, market_digest=market_digest(SIMULATOR))
+    for _ in range(2):
+        delivered(start().of(SIMULATOR))
+
+    assert n_today == 1
+    assert logins_of(vendor) == 2
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files if path.suffix != ".lock"} == {
+        0o600
+    }
+
+
+def test_a_ledger_elsewhere_is_used(world: World, url: str) -> None:
+    """On SQLite and PostgreSQL: what is fetched and counted stands there, and no file is made."""
+    outside = dataclasses.replace(world.outside, ledger=url)
+    with contextlib.closing(Intakes(outside)) as intakes:
+        context = intakes.of(SIMULATOR)
+        ingest_chunk(WEEK, context)
+    with contextlib.closing(open_shelf(world.home, SIMULATOR, ledger=url).ledger) as ledger:
+        (entry,) = ledger.entries(store_key(SIMULATOR))
+        assert context.key is not None
+        n_calls = ledger.calls_used(context.key.key_digest, TODAY)
+
+    assert (entry.symbol, entry.n_bars) == ("SIM02", 4)
+    # The login, its proof, and the call for the bars.
+    assert n_calls == 3
+    assert not ledger_path(world.home).exists()

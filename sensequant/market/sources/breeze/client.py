@@ -21,7 +21,7 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from sensequant.errors import (
     AuthExpiredError,
@@ -29,6 +29,7 @@ from sensequant.errors import (
     MalformedReplyError,
     MinuteLimitError,
     SenseQuantError,
+    SourceError,
     StopSourceError,
     TransientSourceError,
 )
@@ -47,7 +48,7 @@ from sensequant.market.sources.breeze.pacing import Pacer
 from sensequant.market.sources.breeze.sdk import Outcome, SdkSession, open_sdk
 from sensequant.market.sources.breeze.transport import TransportConfig
 
-__all__ = ["BreezeClient", "Delivery", "Timing", "wire_time"]
+__all__ = ["BreezeClient", "Delivery", "LoginKeeper", "Timing", "wire_time"]
 
 # The first doubt passes, as a rule; the second asks for proof.
 _PROBED_DOUBT = 2
@@ -95,6 +96,22 @@ class _Ask:
     send: Callable[[SdkSession], Outcome]
 
 
+class LoginKeeper(Protocol):
+    """Where processes with the same keys and token find the login of one of them."""
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Let one process at a time look, or log in."""
+        ...
+
+    def kept(self) -> SharedLogin | None:
+        """Return the login that was left, if it can still hold."""
+        ...
+
+    def keep(self, shared: SharedLogin) -> None:
+        """Leave a login that was proven."""
+        ...
+
+
 class BreezeClient:
     """The Breeze API for any number of threads.
 
@@ -110,8 +127,8 @@ class BreezeClient:
         Timeouts, retries, concurrency.
     timing
         Clock, waiting and chance.
-    shared
-        Login of another client, so that none of its own is needed; None logs in at the first call.
+    keeper
+        Where the login of another process may be found, and left for it; None shares none.
     """
 
     def __init__(
@@ -122,7 +139,7 @@ class BreezeClient:
         pacer: Pacer,
         config: BreezeConfig,
         timing: Timing,
-        shared: SharedLogin | None = None,
+        keeper: LoginKeeper | None = None,
     ) -> None:
         transport = TransportConfig(
             connect_seconds=config.timeouts.connect_seconds,
@@ -138,9 +155,8 @@ class BreezeClient:
         self._counting = threading.Lock()
         self._n_calls = 0
         self._logging_in = threading.Lock()
-        self._is_logged_in = shared is not None
-        if shared is not None:
-            self._session.adopt(shared)
+        self._is_logged_in = False
+        self._keeper = keeper
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +176,9 @@ class BreezeClient:
     def login(self) -> None:
         """Log in and prove it by one signed call; the second time nothing happens.
 
-        The login itself does not check the secret key. Other calls log in by themselves.
+        The login itself does not check the secret key. Where another process has logged in with
+        the same keys and token, its session is taken over once a signed call has proven it. Other
+        calls log in by themselves.
 
         Raises
         ------
@@ -172,18 +190,36 @@ class BreezeClient:
         with self._logging_in:
             if self._is_logged_in:
                 return
-            self._persist(_Ask("login", "login to Breeze", SdkSession.log_in))
-            code = self._config.proof_stock_code
-            proof = _Ask("quotes", f"proof of the login, {code}", lambda sdk: sdk.quotes(code))
-            # A code that is not known: the signature was accepted before anybody looked for it.
-            with contextlib.suppress(DataError):
-                self._persist(proof)
+            with contextlib.nullcontext() if self._keeper is None else self._keeper.alone():
+                kept = None if self._keeper is None else self._keeper.kept()
+                if kept is None or not self._is_taken_over(kept):
+                    self._log_in()
             self._is_logged_in = True
 
-    def share(self) -> SharedLogin:
-        """Return what clients in other processes need in place of a login of their own."""
-        self.login()
-        return self._session.share()
+    @property
+    def _proof(self) -> "_Ask":
+        code = self._config.proof_stock_code
+        return _Ask("quotes", f"proof of the login, {code}", lambda sdk: sdk.quotes(code))
+
+    def _log_in(self) -> None:
+        self._persist(_Ask("login", "login to Breeze", SdkSession.log_in))
+        # A code that is not known: the signature was accepted before anybody looked for it.
+        with contextlib.suppress(DataError):
+            self._persist(self._proof)
+        if self._keeper is not None:
+            self._keeper.keep(self._session.share())
+
+    def _is_taken_over(self, kept: SharedLogin) -> bool:
+        self._session.adopt(kept)
+        proof = self._proof
+        try:
+            self._read(self._sent(proof), proof)
+        except DataError:
+            return True
+        except SourceError:
+            # Whatever it was, a login of one's own meets it again, or mends it.
+            return False
+        return True
 
     def history(
         self,
@@ -287,11 +323,22 @@ class BreezeClient:
                 self._prepare_again(error, ask, tries)
 
     def _try(self, ask: _Ask) -> tuple[list[Any] | None, int]:
+        outcome = self._sent(ask)
+        try:
+            return self._read(outcome, ask), outcome.n_requests
+        except StopSourceError as error:
+            self._pacer.stop(error)
+            raise
+
+    def _sent(self, ask: _Ask) -> Outcome:
         with self._in_flight:
             self._pacer.take()
             outcome = ask.send(self._session)
         with self._counting:
             self._n_calls += outcome.n_requests
+        return outcome
+
+    def _read(self, outcome: Outcome, ask: _Ask) -> Any:
         reading = Reading(
             use=ask.use,
             where=ask.where,
@@ -299,11 +346,7 @@ class BreezeClient:
             clock_tolerance=timedelta(seconds=self._config.clock_tolerance_seconds),
             redact=self._session.redact,
         )
-        try:
-            return read_outcome(outcome, reading), outcome.n_requests
-        except StopSourceError as error:
-            self._pacer.stop(error)
-            raise
+        return read_outcome(outcome, reading)
 
     def _prepare_again(self, error: SenseQuantError, ask: _Ask, tries: "_Tries") -> None:
         if isinstance(error, MinuteLimitError):

@@ -118,7 +118,8 @@ def test_a_token_that_expires_in_the_middle_leaves_the_rest_to_do(real: Any, wor
     assert all(entries[one] == 1 for one in stored)
     account = real.account()
     assert account.is_true
-    assert account.n_calls_counted == real.n_calls()
+    # The call that waited past midnight counts on both days.
+    assert account.n_calls_counted == real.n_calls() + 1
 
 
 @pytest.fixture
@@ -217,7 +218,8 @@ def test_a_full_disk_loses_nothing_that_was_written(
     assert set(account.missing) == {"never_asked"}
     assert world.backfill().outcome == "completed"
     assert world.account().is_true
-    assert list(world.home.rglob(".*.parquet.*")) == []
+    hidden = world.home.rglob(".*.parquet.*")
+    assert [path for path in hidden if path.suffix != ".lock"] == []
 
 
 def backfill(

@@ -16,9 +16,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from sensequant.market.sources.breeze.client import BreezeClient, Timing
+from sensequant.market.sources.breeze.client import BreezeClient, LoginKeeper, Timing
 from sensequant.market.sources.breeze.config import BreezeConfig
-from sensequant.market.sources.breeze.credentials import BreezeLogin, SharedLogin
+from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.endpoints import Endpoints
 from sensequant.market.sources.breeze.pacing import Pacer, UnlimitedPacer
 
@@ -254,7 +254,7 @@ def make_client(
         *,
         pacer: Pacer | None = None,
         who: BreezeLogin | None = None,
-        shared: SharedLogin | None = None,
+        keeper: LoginKeeper | None = None,
     ) -> BreezeClient:
         client = BreezeClient(
             service.endpoints,
@@ -262,7 +262,7 @@ def make_client(
             pacer=pacer or UnlimitedPacer(),
             config=config or BreezeConfig(),
             timing=Timing(lambda: datetime.now(UTC), waits.append, lambda: 0.5),
-            shared=shared,
+            keeper=keeper,
         )
         clients.append(client)
         return client

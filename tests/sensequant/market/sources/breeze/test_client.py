@@ -1,8 +1,9 @@
 """Tests of retries, pace and login, through the unmodified SDK."""
 
+import contextlib
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ from sensequant.errors import (
 )
 from sensequant.market.sources.breeze.client import BreezeClient, Delivery, wire_time
 from sensequant.market.sources.breeze.config import BreezeConfig, RetryConfig, TimeoutConfig
-from sensequant.market.sources.breeze.credentials import BreezeLogin
+from sensequant.market.sources.breeze.credentials import BreezeLogin, SharedLogin
 from sensequant.market.sources.breeze.pacing import UnlimitedPacer
 
 FIRST = datetime(2024, 2, 29, 18, 30, tzinfo=UTC)
@@ -111,12 +112,74 @@ def test_number_of_calls_under_way_can_be_set(service: Any, make_client: Maker) 
     assert service.most_in_flight == 1
 
 
-def test_login_of_another_client_can_be_used(service: Any, make_client: Maker) -> None:
-    """No second login, and no proof of one that was proven."""
-    shared = make_client().share()
-    _history(make_client(shared=shared), "v1")
+class Shelf:
+    """Keeps one login, as a file would; counts who came."""
 
-    assert [*LOGIN, "v1"] == service.kinds()
+    def __init__(self, shared: SharedLogin | None = None) -> None:
+        self.shared = shared
+        self.n_visits = 0
+        self.n_kept = 0
+
+    @contextlib.contextmanager
+    def alone(self) -> Generator[None]:
+        """Count a visit."""
+        self.n_visits += 1
+        yield
+
+    def kept(self) -> SharedLogin | None:
+        """Return what was left."""
+        return self.shared
+
+    def keep(self, shared: SharedLogin) -> None:
+        """Take a login."""
+        self.shared = shared
+        self.n_kept += 1
+
+
+def test_login_of_another_client_is_taken_over(service: Any, make_client: Maker) -> None:
+    """No second login, but a signed call that proves the first one; later calls need neither."""
+    shelf = Shelf()
+    make_client(keeper=shelf).login()
+    other = make_client(keeper=shelf)
+    for _ in range(2):
+        _history(other, "v1")
+
+    assert service.kinds() == [*LOGIN, LOGIN[1], "v1", "v1"]
+    assert (shelf.n_visits, shelf.n_kept, other.n_calls) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Success": None, "Status": 500, "Error": "Invalid User Details"},
+        {"Success": None, "Status": 500, "Error": "Resource not available."},
+        {"Success": None, "Status": 5, "Error": "Limit exceed: API call per minute"},
+        [],
+    ],
+    ids=["unknown", "expired", "too many", "senseless"],
+)
+def test_a_kept_login_that_proves_nothing_is_replaced(
+    service: Any, make_client: Maker, answer: Any
+) -> None:
+    """One of its own follows, and nobody is told to stop: the token may well be good."""
+    shelf, pacer = Shelf(), CountingPacer()
+    make_client(keeper=shelf).login()
+    service.script("quotes", answer)
+    make_client(keeper=shelf, pacer=pacer).login()
+
+    assert service.kinds() == [*LOGIN, LOGIN[1], *LOGIN]
+    assert shelf.n_kept == 2
+    assert pacer.stops == []
+
+
+def test_a_refused_login_is_not_kept(service: Any, make_client: Maker, login: BreezeLogin) -> None:
+    """What was not proven is of no use to others."""
+    shelf = Shelf()
+    wrong = BreezeLogin(login.api_key, SecretStr("another"), login.session_token)
+    with pytest.raises(AuthInvalidError):
+        make_client(who=wrong, keeper=shelf).login()
+
+    assert (shelf.n_kept, service.kinds()) == (0, LOGIN)
 
 
 def test_wrong_secret_is_found_at_the_login(
