@@ -16,9 +16,7 @@ disputes are the findings of the latest comparison and are replaced as a whole.
 """
 
 import contextlib
-import itertools
-from bisect import bisect_left
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -29,14 +27,13 @@ from sensequant.errors import (
     InvalidBarsError,
     MissingBarsError,
     RecordError,
-    StorageError,
 )
 from sensequant.market.actions import ACTION_SCHEMA, validate_actions
 from sensequant.market.bars import Interval, bars_digest, validate_bars
 from sensequant.market.crosscheck import DISPUTE_SCHEMA
 from sensequant.market.finality import Finality
 from sensequant.market.quality import QUARANTINE_SCHEMA
-from sensequant.market.store_layout import StoreLayout, next_part_start, part_of, parts_within
+from sensequant.market.store_layout import StoreLayout, part_of, parts_within
 from sensequant.market.store_tables import (
     INSTANT,
     QUARANTINED_SCHEMA,
@@ -48,7 +45,9 @@ from sensequant.market.store_tables import (
     merge_bars,
     merge_quarantine,
     merge_revisions,
+    parts_of_bars,
     read_with_schema,
+    require_one_kind,
     revision_schema,
     runs_of,
     stored_schema,
@@ -346,9 +345,9 @@ class BarStore:
         # The lock lies beside the folder, so one lock serves all parts and the revisions.
         with locked(folder):
             remove_unfinished(folder)
-            news = _partitioned(bars, interval)
+            news = parts_of_bars(bars, interval)
             olds = self._olds(symbol, interval, wanted=list(news))
-            _require_one_kind(bars, olds.values(), folder)
+            require_one_kind(bars, olds.values(), folder)
             none = stored_schema(interval).to_frame()
             tables: dict[Path, pl.DataFrame] = {}
             revisions: dict[Path, pl.DataFrame] = {}
@@ -437,17 +436,6 @@ def _part_at(session: object, interval: Interval) -> str | None:
     return part_of(session, interval) if isinstance(session, date) else None
 
 
-def _partitioned(bars: pl.DataFrame, interval: Interval) -> dict[str, pl.DataFrame]:
-    sessions: list[date] = bars["session"].to_list()
-    parts: dict[str, pl.DataFrame] = {}
-    first = 0
-    while first < len(sessions):
-        after = bisect_left(sessions, next_part_start(sessions[first], interval))
-        parts[part_of(sessions[first], interval)] = bars.slice(first, after - first)
-        first = after
-    return parts
-
-
 def _own(frame: pl.DataFrame, symbol: str, schema: pl.Schema) -> pl.DataFrame:
     names = frame["symbol"].unique().to_list() if frame.schema == schema else None
     if names is None or not set(names) <= {symbol}:
@@ -459,19 +447,3 @@ def _own(frame: pl.DataFrame, symbol: str, schema: pl.Schema) -> pl.DataFrame:
             remedy="build the table with the schema, for one symbol",
         )
     return frame
-
-
-def _require_one_kind(bars: pl.DataFrame, olds: Iterable[pl.DataFrame], folder: Path) -> None:
-    # One file speaks for all: every write has passed this check.
-    tables = [bars, *itertools.islice(olds, 1)]
-    kinds = {
-        kind for each in tables for kind in (each["is_simulated"].any(), each["is_simulated"].all())
-    }
-    if len(kinds) > 1:
-        raise StorageError(
-            "simulated and real bars of one symbol would meet",
-            where=str(folder),
-            expected="only real or only simulated bars",
-            found="both, or one kind on top of the other",
-            remedy="choose another SENSEQUANT_HOME for simulated bars",
-        )

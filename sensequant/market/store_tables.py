@@ -12,17 +12,19 @@ not delivered again stays.
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from sensequant.errors import RecordError
+from sensequant.errors import RecordError, StorageError
 from sensequant.market.bars import BAR_KEY, BAR_SCHEMA, Interval, bar_key, bar_schema
 from sensequant.market.finality import Finality
 from sensequant.market.intervals import bars_in_range, is_intraday
 from sensequant.market.quality import QUARANTINE_SCHEMA
+from sensequant.market.store_layout import next_part_start, part_of
 from sensequant.records import Record
 from sensequant.storage import read_table
 
@@ -38,7 +40,9 @@ __all__ = [
     "merge_bars",
     "merge_quarantine",
     "merge_revisions",
+    "parts_of_bars",
     "read_with_schema",
+    "require_one_kind",
     "revision_schema",
     "runs_of",
     "stored_schema",
@@ -168,6 +172,18 @@ def runs_of(frame: pl.DataFrame, sorted_by: pl.Series) -> list[pl.DataFrame]:
     return [frame.slice(start, length) for start, length in zip(starts, lengths, strict=False)]
 
 
+def parts_of_bars(bars: pl.DataFrame, interval: Interval) -> dict[str, pl.DataFrame]:
+    """Cut the bars of one symbol, sorted, into the parts of a store, by name; nothing is copied."""
+    sessions: list[date] = bars["session"].to_list()
+    parts: dict[str, pl.DataFrame] = {}
+    first = 0
+    while first < len(sessions):
+        after = bisect_left(sessions, next_part_start(sessions[first], interval))
+        parts[part_of(sessions[first], interval)] = bars.slice(first, after - first)
+        first = after
+    return parts
+
+
 def is_settled(finality: Finality | None) -> pl.Expr:
     """Return whether a delivered bar is final at first sight."""
     # A publisher's history does not change any more.
@@ -260,6 +276,29 @@ def read_with_schema(paths: Sequence[Path], schema: pl.Schema) -> pl.DataFrame:
     """
     tables = [_with_schema(path, schema) for path in paths]
     return pl.concat(tables) if tables else schema.to_frame()
+
+
+def require_one_kind(bars: pl.DataFrame, olds: Iterable[pl.DataFrame], folder: Path) -> None:
+    """Raise if simulated and real bars of a symbol would meet in a folder.
+
+    Raises
+    ------
+    StorageError
+        They would.
+    """
+    # One file speaks for all: every write has passed this check.
+    tables = [bars, *itertools.islice(olds, 1)]
+    kinds = {
+        kind for each in tables for kind in (each["is_simulated"].any(), each["is_simulated"].all())
+    }
+    if len(kinds) > 1:
+        raise StorageError(
+            "simulated and real bars of one symbol would meet",
+            where=str(folder),
+            expected="only real or only simulated bars",
+            found="both, or one kind on top of the other",
+            remedy="choose another SENSEQUANT_HOME for simulated bars",
+        )
 
 
 def _with_schema(path: Path, schema: pl.Schema) -> pl.DataFrame:
