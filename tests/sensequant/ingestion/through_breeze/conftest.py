@@ -11,7 +11,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -333,12 +333,18 @@ class _Book:
         shelf = self._shelf
         return shelf.ledger.entries(shelf.store_key, symbol=symbol, interval=interval)
 
-    def _reason(self, session: date, key: date | datetime) -> str:
+    @cached_property
+    def _refused(self) -> dict[date | datetime, str]:
         # A row that was not asked for says nothing of the bar that was.
-        is_own = (pl.col(self.key) == key) & (pl.col("reason") != "outside_request")
-        refused = self.quarantine.filter(is_own)["reason"].to_list()
-        if refused:
-            return str(refused[-1])
+        own = self.quarantine.filter(pl.col("reason") != "outside_request")
+        return dict(own.select(self.key, "reason").iter_rows())
+
+    def _reason(self, session: date, key: date | datetime) -> str:
+        refused = self._refused.get(key)
+        return self._reason_of(session) if refused is None else refused
+
+    @cache  # noqa: B019 - a book lives for one account
+    def _reason_of(self, session: date) -> str:
         asked = [one for one in self._entries if _covers(one, session)]
         if not asked:
             return "never_asked"
@@ -350,7 +356,7 @@ class _Book:
         if last.settled_through is None or session > last.settled_through:
             return "pending"
         # That bars of a session are missing can be seen by counting those that are there.
-        is_there = self.where[1] != DAILY and session in self._stored["session"]
+        is_there = self.where[1] != DAILY and session in set(self._stored["session"])
         return "delivered_fewer" if is_there else "lost"
 
 

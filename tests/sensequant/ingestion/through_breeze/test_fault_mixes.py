@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sensequant import storage
 from sensequant.breeze_simulator import CATALOG, Fault
 from sensequant.breeze_simulator.fault_catalog import (
     CUSTOMER,
@@ -102,11 +103,13 @@ def a_fault(draw: random.Random, world: Any) -> Fault:
 
 
 def set_up(draw: random.Random, world: Any) -> list[Fault]:
-    world.symbols = ("SIM01", "SIM02", "SIM03")
+    window = draw.choice(["listing", "hole", "split"])
+    # The stock to which it happens, and one to which nothing does.
+    world.symbols = {"hole": ("SIM01", "SIM02")}.get(window, ("SIM02", "SIM03"))
     is_daily = draw.random() < 0.5
     world.intervals = ("1day",) if is_daily else ("1day", "5minute")
-    n_sessions = draw.randint(40, 60) if is_daily else draw.randint(12, 18)
-    world.look_at(draw.choice(["listing", "hole", "split"]), n_sessions=n_sessions)
+    n_sessions = draw.randint(20, 30) if is_daily else draw.randint(7, 9)
+    world.look_at(window, n_sessions=n_sessions)
     world.breeze = world.breeze.model_copy(
         update={
             "daily_chunk_sessions": draw.randint(n_sessions // 2 + 1, n_sessions + 1),
@@ -201,6 +204,15 @@ def mix(world: Any, number: int) -> None:
         n_revised = sum(world.shelf.store.revisions(*where).height for where in world.series)
         assert world.account().is_true, said
         assert n_revised >= n_altered, said
+
+
+@pytest.fixture(autouse=True)
+def no_power_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no disk: nothing here dies."""
+
+    def leave_it(_paths: Any) -> None: ...
+
+    monkeypatch.setattr(storage, "_sync", leave_it)
 
 
 @pytest.mark.slow
