@@ -1,23 +1,27 @@
 """What a backfill through the vendor's SDK costs above the SDK's calls, and how it keeps its pace.
 
-Three parts; name those to run, none named runs all:
+Four parts; name those to run, none named runs all:
 
 - `overhead`: with the limit lifted, chunks one after the other, against the bare calls of the SDK
   for the same ranges in the same run; then 96 stocks and three years of daily bars as a whole.
+- `prefect`: the same daily chunks as tasks of the flow, with a server of its own; what a task costs
+  above its chunk.
 - `pace`: at 90 calls a minute for two minutes, the fullest 60 seconds and how much of the limit was
   used, both from the log of the simulator.
 - `audit`: the coverage of 96 stocks over five years.
 
-The simulator runs in a process of its own, on the clock of this machine. It has made its market
-before anything is measured. The differences and ratios are the result; absolute times depend on the
-machine and on what else it does, so its load is printed, too.
+Simulator and server run in processes of their own; "of this process" leaves their work out. The
+simulator has made its market before anything is measured. The differences and ratios are the
+result; absolute times depend on the machine and on what else it does, so its load is printed, too.
 """
 
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -28,7 +32,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blocks.environment import Environment, apply_variables, prefect_environment
 from sensequant.breeze_simulator import UNLIMITED, BreezeSimulator, SimulatedFeed
+from sensequant.cli.server import ensure_server, stop_server
 from sensequant.ingestion.audits import audit_shelf
 from sensequant.ingestion.backfill import plan_backfill, run_backfill
 from sensequant.ingestion.context import IngestContext
@@ -53,8 +59,11 @@ N_REPEATS = 3
 MARKET = SimulatedConfig(n_symbols=N_SYMBOLS)
 UNHURRIED = BreezeConfig(calls_per_minute=100_000, calls_per_day=10_000_000)
 N_MEASURED = 24
+N_AS_TASKS = 12
 THREE_YEARS = (date(2022, 1, 1), date(2024, 12, 31))
 FIVE_YEARS = (date(2020, 1, 1), date(2024, 12, 31))
+# One full chunk of 900 sessions for each stock.
+FULL_CHUNK = (date(2021, 5, 19), date(2024, 12, 31))
 # Eight chunks of 5-minute bars for each stock: 24 stocks take two minutes.
 FOUR_MONTHS = (date(2024, 1, 1), date(2024, 5, 20))
 WINDOW = timedelta(seconds=60)
@@ -72,6 +81,7 @@ def main() -> None:
     """Measure and print one JSON object."""
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "overhead": overhead,
+        "prefect": prefect,
         "pace": pace,
         "audit": audit,
     }
@@ -89,7 +99,7 @@ def overhead() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, serving(Path(name)):
         folder = Path(name)
         chunks = {
-            "1day": per_chunk(folder, a_request("1day", *THREE_YEARS, n_symbols=N_MEASURED)),
+            "1day": per_chunk(folder, a_request("1day", *FULL_CHUNK, n_symbols=N_MEASURED)),
             "5minute": per_chunk(folder, a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED)),
         }
         request = a_request("1day", *THREE_YEARS, n_symbols=N_SYMBOLS)
@@ -157,6 +167,41 @@ def whole_backfill(folder: Path, request: BackfillRequest) -> float:
     if report.outcome != "completed":
         sys.exit(f"backfill {report.outcome}: {report.n_by_reason}")
     return time.perf_counter() - started
+
+
+def prefect() -> dict[str, Any]:
+    """Return what a chunk costs as a task of a flow, beside one without Prefect and an idle task.
+
+    Each batch has stocks of its own, so that every chunk is fetched for the first time.
+    """
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)):
+        env = Environment.model_validate({"SENSEQUANT_HOME": name}).on_port(unused_port())
+        ensure_server(env)
+        try:
+            apply_variables({**prefect_environment(env), "PREFECT_LOGGING_LEVEL": "WARNING"})
+            # Prefect reads its variables when it is imported, so nothing imports it before.
+            flows = importlib.import_module("_flows_of_chunks")
+            return {"ms_of_a_chunk_on_the_wall_and_of_this_process": flows.measure(batches())}
+        finally:
+            importlib.import_module("tasks.sources").close_intakes()
+            stop_server(env)
+
+
+def batches() -> list[BackfillRequest]:
+    """Return requests for one chunk of each of some stocks, no stock in two of them."""
+    symbols = stocks(N_SYMBOLS)
+    request = a_request("1day", *FULL_CHUNK, n_symbols=1)
+    return [
+        request.model_copy(update={"symbols": symbols[first : first + N_AS_TASKS]})
+        for first in range(0, N_SYMBOLS, N_AS_TASKS)
+    ]
+
+
+def unused_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def pace() -> dict[str, Any]:
