@@ -17,6 +17,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from operator import itemgetter
 from types import NoneType
 from typing import Any, NamedTuple, cast
@@ -123,7 +124,7 @@ def read_rows(rows: Sequence[object], request: RowRequest, *, sessions: pl.Serie
         The digest is a sha256 that does not depend on the order of rows. Findings:
         `numbers_as_text` (v2 only), `extra_fields`, `out_of_order`, `duplicates_dropped`.
     """
-    plain = _read_plain(rows, request, sessions=sessions)
+    plain = _read_plain(rows, request)
     if plain is not None:
         return plain
     raw = _raw(rows, request)
@@ -160,13 +161,11 @@ class _Plain(NamedTuple):
     is_in_order: bool
 
 
-def _read_plain(
-    rows: Sequence[object], request: RowRequest, *, sessions: pl.Series
-) -> RowsRead | None:
+def _read_plain(rows: Sequence[object], request: RowRequest) -> RowsRead | None:
     # Of nearly every reply each row is a bar as it stands, which its columns tell at once. Only of
     # a reply where one is not, row by row is looked into for the reason.
     plain = _plain_of(rows, request)
-    times = None if plain is None else _times_of(plain.stamps, request, sessions)
+    times = None if plain is None else _times_of(plain.stamps, request.interval)
     if plain is None or times is None:
         return None
     try:
@@ -232,26 +231,34 @@ def _are_asked_for(stamps: Sequence[Any], request: RowRequest) -> bool:
     return is_within and len(set(stamps)) == len(stamps)
 
 
-def _times_of(
-    stamps: Sequence[str], request: RowRequest, sessions: pl.Series
-) -> dict[str, pl.Series] | None:
-    if is_intraday(request.interval):
+def _times_of(stamps: Sequence[str], interval: Interval) -> dict[str, pl.Series] | None:
+    if is_intraday(interval):
         wall = pl.Series(stamps).str.to_datetime(_STAMP_FORMAT, time_unit="us", strict=False)
         if wall.null_count():
             return None
         starts_at = (wall - IST.utcoffset(None)).dt.replace_time_zone("UTC")
-        known = grid(nse_calendar(), request.interval)["starts_at"]
+        known = grid(nse_calendar(), interval)["starts_at"]
         ends = pl.Series([starts_at[0], starts_at[-1]])
         first, last = known.search_sorted(ends, side="left").to_list()
         is_known = starts_at.is_in(known[first : last + 1].implode()).all()
         return {"session": wall.dt.date(), "starts_at": starts_at} if is_known else None
     if not _DAILY_LABELS.issuperset(stamp[10:] for stamp in stamps):
         return None
-    # Those that were asked for, by the text that stands for each.
-    first, last = sessions.search_sorted(pl.Series([request.start, request.end])).to_list()
-    known = {day.isoformat(): day for day in sessions[first : last + 1].to_list()}
-    days = [known.get(stamp[:10]) for stamp in stamps]
-    return None if None in days else {"session": pl.Series(days, dtype=pl.Date)}
+    known = _session_numbers()
+    numbers = [known.get(stamp[:10], -1) for stamp in stamps]
+    if min(numbers) < 0:
+        return None
+    # Stamps ascend, so as many as there are numbers between the ends are all of these.
+    first, after = numbers[0], numbers[-1] + 1
+    every = nse_calendar().table["session"]
+    is_gapless = after - first == len(numbers)
+    return {"session": every[first:after] if is_gapless else every[numbers]}
+
+
+@cache
+def _session_numbers() -> dict[str, int]:
+    sessions: list[date] = nse_calendar().table["session"].to_list()
+    return {session.isoformat(): number for number, session in enumerate(sessions)}
 
 
 def _plain_bars(plain: _Plain, times: Mapping[str, pl.Series], request: RowRequest) -> pl.DataFrame:
