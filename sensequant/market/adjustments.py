@@ -6,9 +6,10 @@ learned from. Does not belong here: the table of actions (`market.actions`), the
 either table (`store`).
 
 Prices are **forward-adjusted**: raw price times the product of `1 / price_ratio` of all actions
-with an ex-date on or before the session; volumes are divided by it. An adjusted bar therefore never
-depends on a later action or bar. Adjusting a part of the bars gives that part of the adjusted bars,
-up to one factor where a ratio or a dividend is measured against a close that the part lacks.
+with an ex-date on or before the session; volumes, delivered ones too, are divided by it. An
+adjusted bar therefore never depends on a later action or bar. Adjusting a part of the bars gives
+that part of the adjusted bars, up to one factor where a ratio or a dividend is measured against a
+close that the part lacks.
 
 There are two views. `adjust_bars` is the price: a dividend leaves its small fall in it, as on the
 exchange's screen. Features and labels are made from it, because a decision buys at a price and a
@@ -59,6 +60,7 @@ ADJUSTED_SCHEMA = pl.Schema(
         "low": pl.Float64(),
         "close": pl.Float64(),
         "volume": pl.Float64(),
+        "delivered_volume": pl.Float64(),
         "is_short_session": pl.Boolean(),
         "is_unexplained_gap": pl.Boolean(),
     }
@@ -73,6 +75,7 @@ percent down and fell within the session. A bonus of one for two already moves t
 """
 
 _PRICES = ("open", "high", "low", "close")
+_VOLUMES = ("volume", "delivered_volume")
 
 
 def adjust_bars(
@@ -92,14 +95,17 @@ def adjust_bars(
     Returns
     -------
     polars.DataFrame
-        `ADJUSTED_SCHEMA`, sorted by symbol and session. `is_unexplained_gap` is set where the move
-        over the night cannot be told from what an action did: the adjusted open is more than 35
-        percent away from the previous adjusted close; or the bar is the first on or after the
-        ex-date of an action whose ratio neither a list nor a person gives, nor the terms of rights
-        (`action_ratios`). If such a ratio was taken from the open, the level goes on without a
-        step, but the return of that night is 0 by construction and not by observation, so the mark
-        stays. After a hole the previous bar counts, because nobody saw what happened in between.
-        The first bar of a symbol has no previous close and is never marked.
+        `ADJUSTED_SCHEMA`, sorted by symbol and session. `delivered_volume` is null where the source
+        gave none.
+
+        `is_unexplained_gap` is set where the move over the night cannot be told from what an
+        action did: the adjusted open is more than 35 percent away from the previous adjusted
+        close; or the bar is the first on or after the ex-date of an action whose ratio neither a
+        list nor a person gives, nor the terms of rights (`action_ratios`). If such a ratio was
+        taken from the open, the level goes on without a step, but the return of that night is 0 by
+        construction and not by observation, so the mark stays. After a hole the previous bar
+        counts, because nobody saw what happened in between. The first bar of a symbol has no
+        previous close and is never marked.
 
     Raises
     ------
@@ -182,7 +188,7 @@ def _price_adjusted(bars: pl.DataFrame, ratios: pl.DataFrame) -> pl.DataFrame:
             check_sortedness=False,
         )
         .with_columns(factor.fill_null(1.0))
-        .with_columns(pl.col(_PRICES) * factor, pl.col("volume").cast(pl.Float64) / factor)
+        .with_columns(pl.col(_PRICES) * factor, pl.col(_VOLUMES).cast(pl.Float64) / factor)
         .sort("symbol", "session")
     )
 

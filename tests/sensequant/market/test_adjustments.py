@@ -79,6 +79,19 @@ def test_prices_are_adjusted_forward_by_hand() -> None:
     assert not adjusted["is_short_session"].any()
 
 
+def test_delivered_volumes_are_adjusted_like_volumes_and_stay_missing() -> None:
+    """A split 10:1 leaves the delivered share of the volume as it was; none given stays none."""
+    raw = bars([100.0, 102.0, 10.3, 10.4]).with_columns(
+        delivered_volume=pl.Series([500, None, 250, 0], dtype=pl.Int64)
+    )
+    split = actions((SESSIONS[2], "split", 0.1))
+
+    for adjust in (adjust_bars, total_return_bars):
+        adjusted = adjust(raw, split, nse_calendar())
+        assert adjusted["delivered_volume"].to_list() == [500.0, None, 25.0, 0.0]
+        assert adjusted["volume"].to_list() == [1000.0, 1000.0, 100.0, 100.0]
+
+
 def test_ratios_accumulate_and_belong_to_their_symbol() -> None:
     """Each symbol has the product of its own ratios; rows come out sorted by symbol."""
     both = pl.concat(
