@@ -17,7 +17,7 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 _TYPES: Mapping[str, pl.DataType] = {
     "symbol": pl.String(),
     "session": pl.Date(),
-    **{name: pl.Float64() for name in (*PRICE_COLUMNS, "volume")},
+    **{name: pl.Float64() for name in (*PRICE_COLUMNS, "volume", "delivered_volume")},
     "session_number": pl.Int32(),
     "is_unexplained_gap": pl.Boolean(),
 }
@@ -37,7 +37,8 @@ def require_adjusted_bars(bars: pl.DataFrame, columns: tuple[str, ...]) -> None:
     ------
     InvalidBarsError
         A column is absent or of another type, (symbol, session) is not strictly ascending, a value
-        is missing, a price is not finite and positive, or a volume not finite and at least 0.
+        is missing, a price is not finite and positive, or a volume not finite and at least 0. Only
+        a delivered volume may be missing.
     """
     needed = ("symbol", "session", *columns)
     _require_types(bars, needed)
@@ -91,6 +92,8 @@ def _is_impossible(name: str) -> pl.Expr:
     value = pl.col(name)
     if name in PRICE_COLUMNS:
         return value.is_null() | ~value.is_finite() | (value <= 0)
+    if name == "delivered_volume":
+        return value.is_not_null() & (~value.is_finite() | (value < 0))
     if name == "volume":
         return value.is_null() | ~value.is_finite() | (value < 0)
     return value.is_null()

@@ -1,29 +1,35 @@
-"""Random adjusted bars for the features' tests."""
+"""Random adjusted bars, and a market around them, for the features' tests."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
 
-FIRST_SESSION = date(2020, 1, 1)
+from sensequant.features.context import MarketContext
+from sensequant.market.sessions import nse_calendar
+
+SESSIONS = nse_calendar().sessions(date(2020, 1, 1), nse_calendar().last)
 
 BarsMaker = Callable[..., pl.DataFrame]
+ContextMaker = Callable[..., MarketContext]
 
 
 def _one_symbol(symbol: str, rng: np.random.Generator, n_bars: int) -> pl.DataFrame:
     close = 250 * np.exp(np.cumsum(rng.normal(0, 0.02, n_bars)))
     open_ = close * np.exp(rng.normal(0, 0.01, n_bars))
+    volume = rng.integers(1_000, 1_000_000, n_bars).astype(np.float64)
     return pl.DataFrame(
         {
             "symbol": [symbol] * n_bars,
-            "session": [FIRST_SESSION + timedelta(days=day) for day in range(n_bars)],
+            "session": SESSIONS[:n_bars],
             "open": open_,
             "high": np.maximum(open_, close) * np.exp(rng.exponential(0.01, n_bars)),
             "low": np.minimum(open_, close) * np.exp(-rng.exponential(0.01, n_bars)),
             "close": close,
-            "volume": rng.integers(1_000, 1_000_000, n_bars).astype(np.float64),
+            "volume": volume,
+            "delivered_volume": np.floor(volume * rng.uniform(0.2, 0.8, n_bars)),
             "is_unexplained_gap": [False] * n_bars,
         }
     )
@@ -36,5 +42,25 @@ def make_bars() -> BarsMaker:
     def make(n_bars: int, *, seed: int = 0, symbols: tuple[str, ...] = ("AAA",)) -> pl.DataFrame:
         rng = np.random.default_rng(seed)
         return pl.concat([_one_symbol(symbol, rng, n_bars) for symbol in symbols])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_context() -> ContextMaker:
+    """Return a maker of a market on the sessions of some bars, all listed on the first of them."""
+
+    def make(bars: pl.DataFrame, *, seed: int = 0) -> MarketContext:
+        rng = np.random.default_rng([seed, 1])
+        sessions = bars["session"].unique().sort()
+        steps = rng.normal(0, [[0.01], [0.05]], (2, len(sessions))).cumsum(axis=1)
+        index, vix = np.array([[12_000], [15]]) * np.exp(steps)
+        symbols: list[str] = bars["symbol"].unique().to_list()
+        first: date = sessions[0]
+        return MarketContext(
+            benchmark=pl.DataFrame({"session": sessions, "close": index}),
+            vix=pl.DataFrame({"session": sessions, "close": vix}),
+            listings=dict.fromkeys(symbols, first),
+        )
 
     return make

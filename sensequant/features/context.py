@@ -1,0 +1,77 @@
+"""What features see beside the bars: the index, its volatility, and the days of listing.
+
+Belongs here: the context of a market and the check that its frames pass. Does not belong here:
+formulas (`market`, `listing`) and where the data come from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import polars as pl
+
+from sensequant.errors import InvalidBarsError
+
+__all__ = ["NO_CONTEXT", "MarketContext"]
+
+
+@dataclass(frozen=True)
+class MarketContext:
+    """What was going on around the symbols of a run.
+
+    Parameters
+    ----------
+    benchmark
+        Bars of the NIFTY 50: session Date, close Float64 in points, strictly ascending by session;
+        other columns are ignored. None where there are none.
+    vix
+        Bars of the India VIX, likewise; close in percent a year.
+    listings
+        First day on which a symbol could be traded. A symbol whose listing is not known, or lies
+        before the bars that are kept, is left out.
+
+    Raises
+    ------
+    InvalidBarsError
+        A frame lacks a column, is out of order, or holds a close that is not finite and above 0.
+
+    Notes
+    -----
+    A value is read on its own session only: nothing is carried forward to a session that has none.
+    """
+
+    benchmark: pl.DataFrame | None = None
+    vix: pl.DataFrame | None = None
+    listings: Mapping[str, date] = field(default_factory=dict[str, date])
+
+    def __post_init__(self) -> None:
+        for name, frame in (("benchmark", self.benchmark), ("vix", self.vix)):
+            if frame is not None:
+                _require_closes(frame, name)
+
+
+NO_CONTEXT = MarketContext()
+"""Nothing is known beside the bars."""
+
+
+def _require_closes(frame: pl.DataFrame, name: str) -> None:
+    found = {column: frame.schema.get(column) for column in ("session", "close")}
+    if found != {"session": pl.Date(), "close": pl.Float64()}:
+        raise InvalidBarsError(
+            "bars of an index lack columns",
+            where=name,
+            expected="session Date, close Float64",
+            found=", ".join(f"{column} {kind}" for column, kind in found.items()),
+            remedy="pass the bars of the index as the store returns them",
+        )
+    close, session = pl.col("close"), pl.col("session")
+    is_wrong = close.is_null() | ~close.is_finite() | (close <= 0) | (session <= session.shift())
+    wrong = frame.filter(is_wrong | session.is_null())
+    if wrong.height > 0:
+        raise InvalidBarsError(
+            "bars of an index cannot be used",
+            where=f"{name} {wrong['session'][0]}",
+            expected="strictly ascending sessions, finite closes above 0",
+            found=f"{wrong.height} rows that are not",
+            remedy="sort the bars, remove duplicates, check them with market.quality",
+        )
