@@ -40,6 +40,8 @@ app = App(
 )
 calendar_app = App(name="calendar", help="The calendar of NSE.")
 app.command(calendar_app)
+features_app = App(name="features", help="What a model may see.")
+app.command(features_app)
 register_data_commands(app)
 
 
@@ -211,6 +213,31 @@ def calendar_check(*, bars: Path | None = None, place: Place | None = None) -> i
 
     folder = bars or (place or Place()).environment().home
     return 0 if check_calendar(console_for(sys.stdout), folder) else EXIT_FAILED
+
+
+@features_app.command(name="describe")
+def features_describe(
+    *,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    config: Path | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """List every feature: family, warm-up, unit, formula, source, and whether it would be fed.
+
+    Parameters
+    ----------
+    settings
+        One setting: features.levels=true; may be repeated.
+    config
+        YAML or JSON file of settings.
+    json
+        Print a list of JSON objects, one for each feature.
+    """
+    from sensequant.cli.asking import build_config  # noqa: PLC0415
+    from sensequant.cli.features import print_features  # noqa: PLC0415
+
+    asked = build_config(RunArguments(config=config, set=settings))
+    print_features(console_for(sys.stdout), asked.features, is_json=json)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
