@@ -20,8 +20,10 @@ from sensequant.features.spec import HISTORY, Column
 __all__ = ["anchor_helpers", "segment_of", "since"]
 
 _TYPICAL = pl.col("_typical_price")
-_DUST = 1e-12
-"""Share of a mean square below which a variance is what rounding left of 0."""
+_DUST_OF_SQUARE = 1e-12
+_DUST = 1e-20
+"""A variance below this share of the mean square, or of the squared price, is what rounding left
+of 0: prices have at most some eight digits, their offsets are right to about sixteen."""
 
 
 def segment_of(anchor: str) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ def anchor_helpers(anchor: str, starts: pl.Expr, *, n_back: int) -> dict[str, Co
         for name in ("offset", "square")
     )
     variance = mean_square - mean**2
-    is_spread = variance > _DUST * mean_square
+    is_spread = (variance > _DUST_OF_SQUARE * mean_square) & (variance > _DUST)
     deviation = pl.when(is_spread).then(variance.sqrt()).when(is_spread.is_not_null()).then(0.0)
     segment = segment_of(anchor)
     helpers = {

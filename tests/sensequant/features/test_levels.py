@@ -88,6 +88,18 @@ def test_a_price_that_never_moves_has_no_pivots(make_bars: BarsMaker) -> None:
     assert features["vwap_from_high_252_zscore"].count() == 0
 
 
+def test_prices_that_differ_by_rounding_alone_have_no_spread(make_bars: BarsMaker) -> None:
+    """After a 52-week high of 3, a price of 2.9999999999999996 has no band to stand in."""
+    highs = [2.0] * 251 + [3.0, 0.3 / 0.1]
+    bars = make_bars(253).with_columns(
+        *(pl.Series(name, highs) for name in ("open", "high", "low", "close")),
+    )
+    features = build_features(bars, LEVELS)
+
+    assert features["vwap_from_high_252_to_close"].count() == 2
+    assert features["vwap_from_high_252_zscore"].count() == 0
+
+
 def _brute_pivots(values: np.ndarray) -> list[int | None]:
     """Return, for each row, the row of the last pivot known, by looking at every bar."""
     last: int | None = None
