@@ -34,6 +34,7 @@ __all__ = [
     "interval_of_draws",
     "panel_auc_draws",
     "panel_auc_interval",
+    "panel_sum_draws",
     "panel_weights",
     "stationary_bootstrap_interval",
     "stationary_draws",
@@ -273,6 +274,28 @@ def panel_auc_draws(
         row = weights[0][chunk][:, symbol] * weights[1][chunk][:, session]
         draws[chunk] = _weighted_auc_of_sorted(row, is_positive, group_starts)
     return draws
+
+
+def panel_sum_draws(
+    symbols: ArrayLike,
+    session_numbers: ArrayLike,
+    values: NDArray[np.float64],
+    *,
+    weights: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Return the weighted sum of a value per row in each draw, shape (n_draws,).
+
+    `values` has shape (n,); the others are those of `panel_auc_draws`.
+    """
+    by_symbol, by_session = weights
+    shape = (by_symbol.shape[1], by_session.shape[1])
+    symbol = np.unique(np.asarray(symbols), return_inverse=True)[1]
+    session = np.unique(np.asarray(session_numbers), return_inverse=True)[1]
+    row = symbol * shape[1] + session
+    cells = np.bincount(row, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+    # einsum and not @: BLAS may add in another order with another number of threads.
+    summed: NDArray[np.float64] = np.einsum("ds,st->dt", by_symbol, cells)
+    return np.asarray((summed * by_session).sum(axis=1), dtype=np.float64)
 
 
 def panel_auc_interval(  # noqa: PLR0913

@@ -23,6 +23,7 @@ from sensequant.evaluation.bootstrap import (
     block_permutation,
     panel_auc_draws,
     panel_auc_interval,
+    panel_sum_draws,
     panel_weights,
 )
 from sensequant.evaluation.figures import Figure, absent_figure, figure_of_draws
@@ -221,13 +222,12 @@ def _weights(panel: ScoredPanel) -> tuple[_Floats, _Floats]:
 
 
 def _sums(panel: ScoredPanel, values: _Floats) -> _Floats:
-    symbols, sessions = _weights(panel)
-    shape = (symbols.shape[1], sessions.shape[1])
-    row = _code(panel.rows["symbol"]) * shape[1] + _code(panel.rows["session_number"])
-    cells = np.bincount(row, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
-    # einsum and not @: BLAS may add in another order with another number of threads.
-    by_session: _Floats = np.einsum("ds,st->dt", symbols, cells)
-    return np.asarray((by_session * sessions).sum(axis=1), dtype=np.float64)
+    return panel_sum_draws(
+        _code(panel.rows["symbol"]),
+        _code(panel.rows["session_number"]),
+        values,
+        weights=_weights(panel),
+    )
 
 
 def _group_aucs(panel: ScoredPanel, column: str | None) -> tuple[_Floats, _Floats]:
