@@ -4,34 +4,36 @@ Belongs here: how a frame of finished figures is drawn. Does not belong here: th
 themselves; the only arithmetic is what puts curves on one scale (rebasing to 100, depth below the
 previous high).
 
-Conventions
------------
-- A chart is a string of two `<svg>` elements; the page's style sheet shows the one that fits
-  (classes `chart-wide` and `chart-narrow`).
-- Colours are CSS variables of the page (`--ink`, `--muted`, `--grid`, `--strategy`, `--benchmark`,
-  `--hold`, `--band`), so that one drawing serves light and dark.
-- Text stays text; its family is the page's. Equal frames give equal bytes.
-- Missing values are gaps. A curve without any value is not drawn and not named.
+Missing values are gaps. A curve without any value is not drawn and not named. How a drawing becomes
+SVG: `reports.drawing`.
 """
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from markupsafe import escape
-from matplotlib import dates as mdates
-from matplotlib.backends import backend_svg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import FuncFormatter
 
 from sensequant.errors import DataError
 from sensequant.evaluation.figures import Figure as Estimate
+from sensequant.reports.drawing import (
+    BAND,
+    BENCHMARK,
+    HOLD,
+    MUTED,
+    STRATEGY,
+    WIDTHS,
+    Axes,
+    dates_of,
+    draw_band,
+    draw_dots,
+    draw_svg,
+    finish_dates,
+    legend_above,
+    percent_tick,
+    values_of,
+)
 from sensequant.reports.tables import count
 
 __all__ = [
@@ -50,53 +52,13 @@ CURVES = {
 }
 """Columns of a frame of curves in the order in which they are drawn, and their usual names."""
 
-# Stand-ins that matplotlib accepts as colours; each is replaced by the variable of the page.
-_VARIABLES = {
-    "#0a0b01": "var(--ink)",
-    "#0a0b02": "var(--muted)",
-    "#0a0b03": "var(--grid)",
-    "#0a0b04": "var(--strategy)",
-    "#0a0b05": "var(--benchmark)",
-    "#0a0b06": "var(--hold)",
-    "#0a0b07": "var(--band)",
-}
-_INK, _MUTED, _GRID, _STRATEGY, _BENCHMARK, _HOLD, _BAND = _VARIABLES
 _CURVE_STYLES: dict[str, dict[str, Any]] = {
-    "strategy": {"color": _STRATEGY, "linewidth": 1.8, "zorder": 4},
-    "benchmark": {"color": _BENCHMARK, "linewidth": 1.3, "linestyle": (0, (5, 1.5)), "zorder": 3},
-    "buy_and_hold": {"color": _HOLD, "linewidth": 1.3, "linestyle": (0, (1.5, 1.2)), "zorder": 2},
+    "strategy": {"color": STRATEGY, "linewidth": 1.8, "zorder": 4},
+    "benchmark": {"color": BENCHMARK, "linewidth": 1.3, "linestyle": (0, (5, 1.5)), "zorder": 3},
+    "buy_and_hold": {"color": HOLD, "linewidth": 1.3, "linestyle": (0, (1.5, 1.2)), "zorder": 2},
 }
-
-# The library's own types leave the keywords of nearly every call unknown: its objects are Any here.
-_mpl: Any = mpl
-_mdates: Any = mdates
-_backend: Any = backend_svg
-_Axes = Any
 
 _ISO_DATE = len("2024-12-31")
-_PIXELS_PER_INCH = 72
-_WIDTHS = {"wide": 880, "narrow": 380}
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "path.simplify": False,  # it would drop strokes without length, and curves are thinned here
-    "text.parse_math": False,
-    "font.size": 11,
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "text.color": _INK,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.7,
-    "legend.frameon": False,
-    "legend.labelcolor": _INK,
-}
-# Drawing reads matplotlib's global settings, so one chart is drawn at a time.
-_drawing = Lock()
 
 
 def curves_of(
@@ -164,17 +126,17 @@ def equity_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> 
     drawn = _drawn(curves)
     rebased = _rebased(curves, drawn)
 
-    def paint(axes: _Axes, *, wide: bool) -> None:
-        axes.axhline(100, color=_MUTED, linewidth=0.8)
+    def paint(axes: Axes, *, wide: bool) -> None:
+        axes.axhline(100, color=MUTED, linewidth=0.8)
         _draw_curves(axes, rebased, {name: names[name] for name in drawn}, wide=wide)
-        _finish_dates(axes, rebased, wide=wide)
+        finish_dates(axes, rebased, wide=wide)
         axes.set_ylabel("Value of 100 invested")
-        _legend_above(axes, wide=wide)
+        legend_above(axes, wide=wide)
 
     ends = ", ".join(f"{names[name]} {_last(rebased, name):.1f}" for name in drawn)
     first, last = _ends(rebased)
     words = f"Value of 100 from {first} to {last}; at the end: {ends}."
-    return _svg("equity", ("Equity curves", words), height=340, paint=paint)
+    return draw_svg("equity", ("Equity curves", words), height=340, paint=paint)
 
 
 def drawdown_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> str:
@@ -184,21 +146,21 @@ def drawdown_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -
         "session", *[(pl.col(name) / pl.col(name).cum_max() - 1) * 100 for name in drawn]
     )
 
-    def paint(axes: _Axes, *, wide: bool) -> None:
+    def paint(axes: Axes, *, wide: bool) -> None:
         area = _thinned(depths, drawn[0], wide=wide)
-        axes.fill_between(_dates(area), _values(area, drawn[0]), color=_BAND, linewidth=0)
+        axes.fill_between(dates_of(area), values_of(area, drawn[0]), color=BAND, linewidth=0)
         _draw_curves(axes, depths, {name: names[name] for name in drawn}, wide=wide)
-        _finish_dates(axes, depths, wide=wide)
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        finish_dates(axes, depths, wide=wide)
+        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
         axes.set_ylabel("Below previous high")
-        _legend_above(axes, wide=wide)
+        legend_above(axes, wide=wide)
 
     worst = ", ".join(f"{names[name]} {_lowest(depths, name):.1f}%" for name in drawn)
     words = f"Depth below the previous high; deepest: {worst}."
-    return _svg("drawdown", ("Drawdown", words), height=260, paint=paint)
+    return draw_svg("drawdown", ("Drawdown", words), height=260, paint=paint)
 
 
-def reliability_chart(bins: pl.DataFrame) -> str:
+def reliability_chart(bins: pl.DataFrame, *, calibrated: pl.DataFrame | None = None) -> str:
     """Draw how often the event happened against how likely the score said it was.
 
     Parameters
@@ -206,26 +168,35 @@ def reliability_chart(bins: pl.DataFrame) -> str:
     bins
         n (Int64), mean_score, positive_frac (Float64), one row per bin, as
         `sensequant.evaluation.measures.calibration_table` returns it.
+    calibrated
+        The same of the calibrated probabilities, or None without calibration.
     """
-    scores, fractions = _values(bins, "mean_score"), _values(bins, "positive_frac")
+    shown = bins if calibrated is None else pl.concat([bins, calibrated], how="diagonal")
+    values = np.concatenate([values_of(shown, name) for name in ("mean_score", "positive_frac")])
 
-    def paint(axes: _Axes, *, wide: bool) -> None:
-        top = max(float(scores.max()), float(fractions.max()), 0.01) * 1.1
-        bottom = min(float(scores.min()), float(fractions.min()))
+    def paint(axes: Axes, *, wide: bool) -> None:
+        top = max(float(values.max()), 0.01) * 1.1
+        bottom = float(values.min())
         bottom = max(0.0, bottom - 0.3 * (top - bottom))
-        axes.plot([bottom, top], [bottom, top], color=_MUTED, linewidth=1, label="Perfect")
-        axes.plot(scores, fractions, color=_STRATEGY, marker="o", markersize=5, label="Scores")
-        if wide:
+        axes.plot([bottom, top], [bottom, top], color=MUTED, linewidth=1, label="Perfect")
+        _draw_bins(axes, bins, color=STRATEGY, marker="o", name="Scores")
+        if calibrated is not None:
+            _draw_bins(axes, calibrated, color=BENCHMARK, marker="s", name="Calibrated")
+        # Counts of two sets of bins would stand on each other.
+        if wide and calibrated is None:
             _label_counts(axes, bins, bottom=bottom)
         axes.set_xlim(bottom, top)
         axes.set_ylim(bottom, top)
         axes.set_xlabel("Mean score of the bin")
         axes.set_ylabel("Share of rows with label 1")
         axes.grid(visible=True)
-        _legend_above(axes, wide=wide)
+        legend_above(axes, wide=wide)
 
-    words = f"Reliability of the scores in {bins.height} bins; the table below holds each bin."
-    return _svg("reliability", ("Calibration", words), height=340, paint=paint)
+    words = f"Reliability of the scores in {bins.height} bins"
+    if calibrated is not None:
+        words += f" and of the calibrated probabilities in {calibrated.height}"
+    words += "; the table below holds each bin."
+    return draw_svg("reliability", ("Calibration", words), height=340, paint=paint)
 
 
 def window_chart(windows: pl.DataFrame, *, pooled: Estimate, placebo: Estimate) -> str:
@@ -242,17 +213,17 @@ def window_chart(windows: pl.DataFrame, *, pooled: Estimate, placebo: Estimate) 
     ends = pl.col("scored_window").str.tail(_ISO_DATE).str.to_date()
     known = windows.drop_nulls("auc").select(ends.alias("session"), "auc").sort("session", "auc")
 
-    def paint(axes: _Axes, *, wide: bool) -> None:
-        axes.axhline(0.5, color=_MUTED, linewidth=1)
-        _draw_dots(axes, known, name="One window")
-        _draw_band(axes, placebo, color=_BENCHMARK, name="Windows on shuffled labels")
-        _draw_band(axes, pooled, color=_STRATEGY, name="All rows pooled")
-        _finish_dates(axes, known, wide=wide)
+    def paint(axes: Axes, *, wide: bool) -> None:
+        axes.axhline(0.5, color=MUTED, linewidth=1)
+        draw_dots(axes, known, "auc", name="One window")
+        draw_band(axes, placebo, color=BENCHMARK, name="Windows on shuffled labels")
+        draw_band(axes, pooled, color=STRATEGY, name="All rows pooled")
+        finish_dates(axes, known, wide=wide)
         axes.set_ylabel("AUC (0.5 = coin)")
-        _legend_above(axes, wide=wide)
+        legend_above(axes, wide=wide)
 
     words = f"AUC of {known.height} windows by their last date; the line at 0.5 is chance."
-    return _svg("windows", ("AUC per window", words), height=340, paint=paint)
+    return draw_svg("windows", ("AUC per window", words), height=340, paint=paint)
 
 
 def _drawn(curves: pl.DataFrame) -> list[str]:
@@ -275,15 +246,6 @@ def _rebased(curves: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     return curves.select("session", *[pl.col(n) / common[n][0] * 100 for n in names])
 
 
-def _dates(frame: pl.DataFrame) -> NDArray[np.float64]:
-    return np.asarray(_mdates.date2num(frame["session"].to_numpy()), dtype=np.float64)
-
-
-def _values(frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
-    # Null becomes NaN here, which matplotlib leaves out.
-    return frame[name].cast(pl.Float64).to_numpy().astype(np.float64)
-
-
 def _ends(frame: pl.DataFrame) -> tuple[str, str]:
     sessions = frame["session"]
     return str(sessions[0]), str(sessions[-1])
@@ -294,21 +256,21 @@ def _last(frame: pl.DataFrame, name: str) -> float:
 
 
 def _lowest(frame: pl.DataFrame, name: str) -> float:
-    return float(_values(frame.drop_nulls(name), name).min())
+    return float(values_of(frame.drop_nulls(name), name).min())
 
 
-def _draw_curves(axes: _Axes, frame: pl.DataFrame, names: Mapping[str, str], *, wide: bool) -> None:
+def _draw_curves(axes: Axes, frame: pl.DataFrame, names: Mapping[str, str], *, wide: bool) -> None:
     for column, name in names.items():
         points = _thinned(frame, column, wide=wide)
         style = dict(_CURVE_STYLES[column])
         if points.height < frame.height:
             style["linewidth"] *= 0.7
-        axes.plot(_dates(points), _values(points, column), label=name, **style)
+        axes.plot(dates_of(points), values_of(points, column), label=name, **style)
 
 
 def _thinned(frame: pl.DataFrame, name: str, *, wide: bool) -> pl.DataFrame:
     # With more sessions than pixels, the lowest and the highest of each few pixels say it all.
-    n_buckets = _WIDTHS["wide" if wide else "narrow"] // 3
+    n_buckets = WIDTHS["wide" if wide else "narrow"] // 3
     row, value = pl.int_range(pl.len()), pl.col(name)
     bucket = row * n_buckets // pl.len()
     is_extreme = (value == value.min().over(bucket)) | (value == value.max().over(bucket))
@@ -317,33 +279,12 @@ def _thinned(frame: pl.DataFrame, name: str, *, wide: bool) -> pl.DataFrame:
     return frame.filter(value.is_null() | is_end | (is_extreme & ~is_inside_flat))
 
 
-def _draw_band(axes: _Axes, estimate: Estimate, *, color: str, name: str) -> None:
-    if estimate.value is None:
-        return
-    label = f"{name} {estimate.value:.3f}"
-    if estimate.lower is not None and estimate.upper is not None:
-        label += f" [{estimate.lower:.3f}, {estimate.upper:.3f}]"
-        axes.axhspan(estimate.lower, estimate.upper, color=color, alpha=0.2, linewidth=0, zorder=1)
-    axes.axhline(estimate.value, color=color, linewidth=1.6, zorder=3, label=label)
+def _draw_bins(axes: Axes, bins: pl.DataFrame, *, color: str, marker: str, name: str) -> None:
+    scores, fractions = values_of(bins, "mean_score"), values_of(bins, "positive_frac")
+    axes.plot(scores, fractions, color=color, marker=marker, markersize=5, label=name)
 
 
-def _draw_dots(axes: _Axes, windows: pl.DataFrame, *, name: str) -> None:
-    # One path of zero-length strokes with round caps: a tenth of the bytes of one element per dot.
-    dates, values = _dates(windows), _values(windows, "auc")
-    gap = np.full_like(dates, np.nan)
-    axes.plot(
-        np.column_stack([dates, dates, gap]).ravel(),
-        np.column_stack([values, values, gap]).ravel(),
-        color=_INK,
-        alpha=0.5,
-        linewidth=4,
-        solid_capstyle="round",
-        zorder=2,
-    )
-    axes.plot([], [], color=_INK, alpha=0.5, marker="o", markersize=4, linewidth=0, label=name)
-
-
-def _label_counts(axes: _Axes, bins: pl.DataFrame, *, bottom: float) -> None:
+def _label_counts(axes: Axes, bins: pl.DataFrame, *, bottom: float) -> None:
     for score, number in bins.select("mean_score", "n").iter_rows():
         axes.annotate(
             f"n {count(number)}",
@@ -354,96 +295,5 @@ def _label_counts(axes: _Axes, bins: pl.DataFrame, *, bottom: float) -> None:
             ha="center",
             va="bottom",
             fontsize=9,
-            color=_MUTED,
+            color=MUTED,
         )
-
-
-def _finish_dates(axes: _Axes, frame: pl.DataFrame, *, wide: bool) -> None:
-    locator = _mdates.AutoDateLocator(minticks=3 if wide else 2, maxticks=9 if wide else 5)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(_mdates.AutoDateFormatter(locator))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.grid(visible=True, axis="y")
-    dates = _dates(frame)
-    margin = max(2.0, 0.01 * float(np.ptp(dates)))
-    axes.set_xlim(float(dates.min()) - margin, float(dates.max()) + margin)
-
-
-def _legend_above(axes: _Axes, *, wide: bool) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4 if wide else 1,
-        borderaxespad=0.2,
-        handlelength=2.4,
-        borderpad=0.2,
-    )
-
-
-def _percent_tick(value: float, _position: int | None) -> str:
-    return f"{value:.0f}%".replace("-", "\u2212")
-
-
-def _svg(name: str, words: tuple[str, str], *, height: int, paint: Callable[..., None]) -> str:
-    drawings: list[str] = []
-    with _drawing, _mpl.rc_context():
-        # A reader's own matplotlibrc must not change the bytes.
-        _mpl.rcdefaults()
-        _mpl.rcParams.update(_STYLE)
-        for size, width in _WIDTHS.items():
-            key = f"{name}-{size}"
-            _mpl.rcParams["svg.hashsalt"] = key
-            raw = _draw(width, height, paint=paint, wide=size == "wide")
-            drawings.append(_inline(raw, key=key, size=size, words=words))
-    return "\n".join(drawings)
-
-
-def _draw(width: int, height: int, *, paint: Callable[..., None], wide: bool) -> str:
-    inches = (width / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH)
-    figure = Figure(figsize=inches, layout="constrained")
-    figure.patch.set_visible(False)
-    axes: _Axes = figure.add_subplot()
-    axes.patch.set_visible(False)
-    paint(axes, wide=wide)
-    buffer = io.StringIO()
-    none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    _backend.FigureCanvasSVG(figure).print_svg(buffer, metadata=none)
-    return buffer.getvalue()
-
-
-def _inline(raw: str, *, key: str, size: str, words: tuple[str, str]) -> str:
-    body = raw[raw.index("<svg") :]
-    view_box = re.search(r'viewBox="([^"]*)"', body)
-    inner = body[body.index(">") + 1 : body.rindex("</svg>")]
-    title, text = (escape(part) for part in words)
-    return (
-        f'<svg class="chart chart-{size}" viewBox="{view_box[1] if view_box else ""}" role="img" '
-        f'aria-labelledby="{key}-title {key}-desc"><title id="{key}-title">{title}</title>'
-        f'<desc id="{key}-desc">{text}</desc>{_slim(inner)}</svg>'
-    )
-
-
-def _slim(inner: str) -> str:
-    for stand_in, variable in _VARIABLES.items():
-        inner = inner.replace(stand_in, variable)
-    used = set(re.findall(r'(?:url\(#|xlink:href="#)([^")]+)', inner))
-    inner = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", inner)
-    inner = inner.replace("xlink:href=", "href=")
-    # The style sheet and the fonts of the page hold inside it too.
-    inner = re.sub(r"<style.*?</style>|<!--.*?-->", "", inner, flags=re.DOTALL)
-    inner = re.sub(r"font-family: [^;\"]*; ", "", inner)
-    inner = re.sub(r' transform="rotate\(-0 [^"]*"', "", inner)
-    inner = re.sub(r"<[^>]*>", lambda match: _round_coordinates(match[0]), inner)
-    inner = re.sub(r' d="[^"]*"', lambda match: _slim_path(match[0]), inner)
-    return re.sub(r">\s+<", "><", inner).replace("<defs></defs>", "").replace("\n", " ")
-
-
-def _round_coordinates(tag: str) -> str:
-    # A tenth of a pixel is finer than any screen.
-    return re.sub(r"-?\d+\.\d{2,}", lambda match: f"{float(match[0]):.1f}", tag)
-
-
-def _slim_path(path: str) -> str:
-    words = path.replace("\n", " ")
-    # Points after the first of a straight path need no letter of their own.
-    return words if "C" in words or "Q" in words else words.replace(" L ", " ")
