@@ -30,6 +30,7 @@ from sensequant.reports.drawing import (
     draw_dots,
     draw_svg,
     finish_dates,
+    last_day,
     legend_above,
     percent_tick,
     values_of,
@@ -57,8 +58,6 @@ _CURVE_STYLES: dict[str, dict[str, Any]] = {
     "benchmark": {"color": BENCHMARK, "linewidth": 1.3, "linestyle": (0, (5, 1.5)), "zorder": 3},
     "buy_and_hold": {"color": HOLD, "linewidth": 1.3, "linestyle": (0, (1.5, 1.2)), "zorder": 2},
 }
-
-_ISO_DATE = len("2024-12-31")
 
 
 def curves_of(
@@ -210,8 +209,8 @@ def window_chart(windows: pl.DataFrame, *, pooled: Estimate, placebo: Estimate) 
         AUC over all rows with its interval; mean AUC of the windows on shuffled labels with its
         range. A line without band where there are no bounds, nothing where there is no value.
     """
-    ends = pl.col("scored_window").str.tail(_ISO_DATE).str.to_date()
-    known = windows.drop_nulls("auc").select(ends.alias("session"), "auc").sort("session", "auc")
+    ends = last_day("scored_window").alias("session")
+    known = windows.drop_nulls("auc").select(ends, "auc").sort("session", "auc")
 
     def paint(axes: Axes, *, wide: bool) -> None:
         axes.axhline(0.5, color=MUTED, linewidth=1)

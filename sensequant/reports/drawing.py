@@ -45,6 +45,7 @@ __all__ = [
     "draw_dots",
     "draw_svg",
     "finish_dates",
+    "last_day",
     "legend_above",
     "percent_tick",
     "values_of",
@@ -70,6 +71,7 @@ _backend: Any = backend_svg
 Axes = Any
 """A drawing area of matplotlib."""
 
+_ISO_DATE = len("2024-12-31")
 _PIXELS_PER_INCH = 72
 WIDTHS = {"wide": 880, "narrow": 380}
 """Width of each drawing in pixels."""
@@ -145,6 +147,11 @@ def finish_dates(axes: Axes, frame: pl.DataFrame, *, wide: bool) -> None:
     dates = dates_of(frame)
     margin = max(2.0, 0.01 * float(np.ptp(dates)))
     axes.set_xlim(float(dates.min()) - margin, float(dates.max()) + margin)
+
+
+def last_day(label: str) -> pl.Expr:
+    """Return the last day of windows from a column with their labels, which end in it."""
+    return pl.col(label).str.tail(_ISO_DATE).str.to_date()
 
 
 def legend_above(axes: Axes, *, wide: bool) -> None:

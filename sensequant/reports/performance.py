@@ -20,9 +20,11 @@ from sensequant.reports.charts import (
     reliability_chart,
     window_chart,
 )
+from sensequant.reports.model_evidence import Calibrated
 from sensequant.reports.sections import Section, listed, without
 from sensequant.reports.tables import (
     Column,
+    Table,
     count,
     decimals,
     figure_cells,
@@ -186,8 +188,10 @@ def drawdown_section(portfolio: Portfolio | None) -> Section:
     return replace(blank, chart=drawdown_chart(portfolio.curves, names=portfolio.names))
 
 
-def calibration_section(validation: Validation | None) -> Section:
-    """Draw whether scores mean what they say."""
+def calibration_section(
+    validation: Validation | None, calibrated: Calibrated | None = None
+) -> Section:
+    """Draw whether scores, and calibrated probabilities where there are any, come true."""
     blank = Section("calibration", "Calibration")
     if validation is None:
         return without(blank)
@@ -203,9 +207,14 @@ def calibration_section(validation: Validation | None) -> Section:
         Column("highest_score", "Highest score", score),
         Column("positive_frac", "Share with label 1", percent),
     )
-    table = table_of(bins, columns, caption="Bins of nearly equal size")
     lead = "On the diagonal, a score of 0.6 comes true six times in ten."
-    return replace(blank, lead=lead, chart=reliability_chart(bins), tables=(table,))
+    tables = [table_of(bins, columns, caption="Bins of nearly equal size")]
+    if calibrated is not None:
+        caption = "Bins of the calibrated probabilities"
+        tables = [_before_and_after(calibrated), *tables]
+        tables.append(table_of(calibrated.bins, columns, caption=caption, is_folded=True))
+    chart = reliability_chart(bins, calibrated=None if calibrated is None else calibrated.bins)
+    return replace(blank, lead=lead, chart=chart, tables=tuple(tables))
 
 
 def windows_section(validation: Validation | None) -> Section:
@@ -296,6 +305,18 @@ def costs_section(validation: Validation | None, portfolio: Portfolio | None) ->
         [(name, *figure_cells(_of(strategy, key))) for key, name in _COSTS.items()],
     )
     return replace(blank, tables=(shares, by_item))
+
+
+def _before_and_after(found: Calibrated) -> Table:
+    write = decimals(4)
+    before = (found.raw_calibration_error, found.raw_brier_score)
+    after = (found.expected_calibration_error, found.brier_score)
+    names = ("Expected calibration error", "Brier score")
+    return listed(
+        f"Before and after calibration, on {count(found.n)} rows that have both; less is better",
+        {"Figure": False, "Scores": True, "Calibrated": True},
+        [(n, write(b), write(a)) for n, b, a in zip(names, before, after, strict=True)],
+    )
 
 
 def _bps(cost: float, traded: float) -> str:

@@ -2,7 +2,7 @@
 
 Belongs here: what the page is made from and the order of its sections. Does not belong here: the
 figures, which come finished from the stages, and the sections one by one (`reports.sections`,
-`reports.performance`).
+`reports.performance`, `reports.models`, `reports.students`).
 
 The page is an artifact: no run id, clock, path or duration enters it, so equal inputs give equal
 bytes. Text from data or files is escaped by the template.
@@ -19,6 +19,13 @@ from sensequant.evaluation.figures import Figure, absent_figure
 from sensequant.evaluation.significance import SignificanceReport
 from sensequant.evaluation.validation import Validation
 from sensequant.release.gates import Decision, Verdict
+from sensequant.reports.model_evidence import ModelEvidence
+from sensequant.reports.models import (
+    features_section,
+    labels_section,
+    teachers_section,
+    window_funnel_section,
+)
 from sensequant.reports.performance import (
     Portfolio,
     calibration_section,
@@ -38,6 +45,7 @@ from sensequant.reports.sections import (
     statistics_section,
     stress_section,
 )
+from sensequant.reports.students import distillation_section, novelty_section, rewards_section
 from sensequant.reports.tables import figure_cells
 from sensequant.runs import StageRecord
 from sensequant.stress.resilience import StressSummary
@@ -74,6 +82,8 @@ class ReportInput:
         `not_done_yet` are shown.
     validation, portfolio, significance, stress, verdict
         Results of stages 4 to 6.
+    models
+        What stages 2 and 3 say of teachers and students.
     """
 
     universe: str
@@ -89,6 +99,7 @@ class ReportInput:
     significance: SignificanceReport | None = None
     stress: StressSummary | None = None
     verdict: Verdict | None = None
+    models: ModelEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +141,26 @@ def build_report(report: ReportInput) -> str:
 
 
 def _sections(report: ReportInput) -> list[Section]:
-    validation, portfolio = report.validation, report.portfolio
+    validation, portfolio, models = report.validation, report.portfolio, report.models
+    calibrated = None if models is None else models.calibrated
     return [
         gates_section(report.verdict),
         headline_section(validation, benchmark_name=_benchmark_name(report)),
         equity_section(portfolio),
         drawdown_section(portfolio),
-        calibration_section(validation),
+        calibration_section(validation, calibrated),
         windows_section(validation),
         symbols_section(validation, portfolio),
         costs_section(validation, portfolio),
         statistics_section(report.significance),
         stress_section(report.stress),
+        distillation_section(models),
+        rewards_section(models),
+        teachers_section(models),
+        features_section(models),
+        labels_section(models),
+        window_funnel_section(models),
+        novelty_section(models),
         funnel_section(report.stages),
         not_done_section(_open_points(report)),
         data_section(report.data, n_quarantined=report.n_quarantined),

@@ -8,15 +8,36 @@ import polars as pl
 import pytest
 
 from sensequant.evaluation.backtest import BacktestConfig, buy_and_hold, run_backtest
+from sensequant.evaluation.comparison import ScorePair, compare_scores
 from sensequant.evaluation.costs import CostConfig
+from sensequant.evaluation.feature_use import feature_use
+from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.measures import (
+    brier_score,
+    calibration_table,
+    expected_calibration_error,
+)
 from sensequant.evaluation.significance import SignificanceConfig, SignificanceReport, assess
 from sensequant.evaluation.validation import Validation, ValidationConfig, validate
 from sensequant.market.sessions import nse_calendar
-from sensequant.records import SkipReason
+from sensequant.records import Outcome, SkipReason
 from sensequant.release import gates
+from sensequant.reports.model_evidence import (
+    NOVELTY_SCHEMA,
+    TEACHERS_SCHEMA,
+    Calibrated,
+    ModelEvidence,
+)
 from sensequant.reports.performance import Portfolio
 from sensequant.reports.run_report import ReportInput
-from sensequant.runs import Stage, StageOutcome, StageRecord
+from sensequant.reward import (
+    RewardConfig,
+    paired_rewards,
+    reward_decisions,
+    reward_returns,
+    reward_trend,
+)
+from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord, unit_table
 from sensequant.stress.resilience import (
     BALANCED,
     CASH,
@@ -207,6 +228,144 @@ def verdict(validation: Validation, *, is_simulated: bool) -> gates.Verdict:
     return gates.judge(rows, detectable_sharpe=1.9, is_simulated=is_simulated)
 
 
+def teachers_table(symbols: tuple[str, ...], years: range) -> pl.DataFrame:
+    """Return a teacher for each half of each year and symbol, the first without AUC."""
+    rng = np.random.default_rng(21)
+    spans = [(f"{y}-01-01", f"{y}-06-30") for y in years]
+    spans += [(f"{y}-07-01", f"{y}-12-27") for y in years]
+    names = [(symbol, f"{symbol}_{a}_to_{b}") for symbol in symbols for a, b in sorted(spans)]
+    n = len(names)
+    auc = rng.normal(0.57, 0.07, n)
+    return pl.DataFrame(
+        {
+            "symbol": [symbol for symbol, _ in names],
+            "window": [name for _, name in names],
+            "n_labelled": np.full(n, 120),
+            "n_positive": rng.integers(20, 70, n),
+            "n_train": np.full(n, 89),
+            "n_validation": np.full(n, 24),
+            "n_purged": np.full(n, 7),
+            "auc": [None, *auc[1:].tolist()],
+            "auc_lower": [None, None, *(auc[2:] - 0.09).tolist()],
+            "auc_upper": [None, None, *(auc[2:] + 0.09).tolist()],
+            "log_loss": rng.normal(0.69, 0.02, n),
+            "best_iteration": rng.integers(1, 200, n),
+            "n_trees": rng.integers(1, 200, n),
+            "device": ["cpu"] * n,
+        },
+        schema=TEACHERS_SCHEMA,
+    )
+
+
+def units_of(teachers: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Return units of these windows, and one for each way in which a window is lost."""
+    counts = {"n_bars": 124, "n_feature_rows": 122, "n_scored": 113}
+    names = ("n_labelled", "n_train", "n_validation", "n_purged")
+    done = [
+        UnitRecord(
+            kind=kind,
+            name=f"{kind} {row['window']}",
+            symbol=row["symbol"],
+            window=row["window"].removeprefix(f"{row['symbol']}_").replace("_to_", ".."),
+            outcome=Outcome.SUCCESS,
+            counts=counts | {name: row[name] for name in names},
+            seconds=0.0,
+        )
+        for row in teachers.iter_rows(named=True)
+    ]
+    lost = [
+        UnitRecord(
+            kind=kind,
+            name=f"{kind} LOST{number}",
+            symbol=f"LOST{number}",
+            window="2022-01-01..2022-06-30",
+            outcome=Outcome.SKIPPED,
+            reason=reason,
+            seconds=0.0,
+        )
+        for number, reason in enumerate(("one_class", "one_class", "pre_listing", "moon_phase"))
+    ]
+    failed = lost[0].model_copy(
+        update={"name": f"{kind} BROKEN", "outcome": Outcome.FAILED, "reason": None}
+    )
+    return unit_table([*done, *lost, failed])
+
+
+def use_of_features() -> pl.DataFrame:
+    """Return what 25 features were worth in three windows."""
+    rng = np.random.default_rng(8)
+    names = [f"feature_{number:02d}" for number in range(24)] + [
+        "close_to_upper_band_of_20_sessions"
+    ]
+    rows = pl.DataFrame(
+        {
+            "window": [f"w{window}" for window in range(3) for _ in names],
+            "feature": names * 3,
+            "gain": rng.exponential(1, 75),
+            "permutation_log_loss": rng.normal(0.002, 0.003, 75),
+            "missing_frac": rng.uniform(0, 0.1, 75),
+        }
+    )
+    return feature_use(rows, rows)
+
+
+def models(rng: np.random.Generator) -> ModelEvidence:
+    """Return what could be said of the models behind the small run."""
+    bars, _ = market(rng)
+    scored = predictions(rng, bars).with_columns(
+        trained_window=pl.lit("before"),
+        probability=(pl.col("score") * 0.6 + 0.1),
+        score_without_teacher=pl.Series(rng.uniform(0.3, 0.6, bars.height - 8 * 21)),
+    )
+    scored = scored.with_columns(
+        score_weighted=0.7 * pl.col("score") + 0.3 * pl.col("score_without_teacher")
+    )
+    numbered = bars.join(nse_calendar().numbers(), on="session", maintain_order="left")
+    moves = reward_returns(numbered, nse_calendar().numbers(), horizon_sessions=5)
+    config, draws = RewardConfig(), ValidationConfig(n_bootstrap_draws=100, n_placebo=5)
+    names = ("score", "score_weighted", "score_without_teacher")
+    rows = paired_rewards(scored, moves, columns=names, config=config)
+    distillation, weighting = (
+        compare_scores(rows, pair, horizon_sessions=HORIZON, seed=5, config=draws)
+        for pair in (
+            ScorePair("distillation", "score", "score_without_teacher"),
+            ScorePair("weighting", "score_weighted", "score"),
+        )
+    )
+    known = scored.drop_nulls("label")
+    label, raw, better = (known[name].to_numpy() for name in ("label", "score", "probability"))
+    bins = calibration_table(label, better, 10)
+    assert bins is not None
+    windows = scored.group_by("scored_window").len("n_rows").sort("scored_window")
+    teachers = teachers_table(SYMBOLS, range(2022, 2024))
+    return ModelEvidence(
+        teachers=teachers,
+        teacher_placebo=Figure(value=0.55, lower=0.52, upper=0.58, n=31, unit="probability"),
+        feature_use=use_of_features(),
+        teacher_units=units_of(teachers, "teacher"),
+        student_units=units_of(teachers, "student"),
+        calibrated=Calibrated(
+            bins=bins,
+            n=known.height,
+            expected_calibration_error=expected_calibration_error(label, better),
+            brier_score=brier_score(label, better),
+            raw_calibration_error=expected_calibration_error(label, raw),
+            raw_brier_score=brier_score(label, raw),
+        ),
+        distillation=distillation,
+        weighting=weighting,
+        reward_trend=reward_trend(reward_decisions(scored, moves, config)),
+        novelty=windows.select(
+            "scored_window",
+            "n_rows",
+            n_scored=pl.col("n_rows") - 3,
+            n_novel=pl.lit(2),
+            n_expired=pl.lit(None, dtype=pl.Int64),
+        ).cast(dict(NOVELTY_SCHEMA)),  # pyright: ignore[reportArgumentType]
+        why_missing={"pooling": "no pooled student was trained"},
+    )
+
+
 def stages() -> tuple[StageRecord, ...]:
     """Return records of stages of every kind of outcome."""
     at = datetime(2025, 1, 1, 4, 5, 6, tzinfo=UTC)
@@ -275,6 +434,7 @@ def full() -> ReportInput:
         significance=significance,
         stress=stress(),
         verdict=verdict(validation, is_simulated=False),
+        models=models(np.random.default_rng(11)),
     )
 
 
@@ -284,6 +444,7 @@ def large(full: ReportInput) -> ReportInput:
     rng = np.random.default_rng(3)
     assert full.validation is not None
     assert full.portfolio is not None
+    assert full.models is not None
     symbols = tuple(f"SYMBOL{number:03d}" for number in range(157))
     many = pl.concat([full.validation.by_symbol] * 20).head(157)
     windows = pl.DataFrame(
@@ -306,6 +467,7 @@ def large(full: ReportInput) -> ReportInput:
     index = pl.DataFrame(
         {"session": dates, "close": 1e3 * np.cumprod(1 + rng.normal(0.0004, 0.01, len(dates)))}
     )
+    teachers = teachers_table(symbols[:150], range(2021, 2023))
     return replace(
         full,
         data=data_table(symbols),
@@ -315,4 +477,10 @@ def large(full: ReportInput) -> ReportInput:
             by_window=windows,
         ),
         portfolio=replace(full.portfolio, equity=equity, hold=equity, benchmark=index),
+        models=replace(
+            full.models,
+            teachers=teachers,
+            teacher_units=units_of(teachers, "teacher"),
+            student_units=units_of(teachers, "student"),
+        ),
     )

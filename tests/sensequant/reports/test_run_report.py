@@ -25,6 +25,13 @@ HEADINGS = [
     "Costs",
     "Statistics",
     "Stress tests",
+    "Students compared",
+    "Reward loop",
+    "Teachers",
+    "Features",
+    "Label balance",
+    "Windows and rows",
+    "Novelty and expiry",
     "Units of work",
     "Not done yet",
     "Data",
@@ -248,7 +255,7 @@ def test_missing_results_are_named(empty: ReportInput) -> None:
     """A run that failed early has a page that says what is not there."""
     page = build_report(empty)
 
-    assert page.count("Not available: the stage has no result.") == 10
+    assert page.count("Not available: the stage has no result.") == 17
     assert "Not available: no stage has ended." in page
     assert "No verdict" in page
     assert "<svg" not in page
