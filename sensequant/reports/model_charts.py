@@ -5,6 +5,8 @@ becomes SVG (`reports.drawing`). Windows that end on one day stand side by side,
 the highest, so that each can be seen.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -140,7 +142,7 @@ def reward_chart(trend: pl.DataFrame) -> str:
         axes.axhline(0, color=MUTED, linewidth=1)
         _draw_trend(axes, rewards, color=STRATEGY, name="Mean reward of a decision")
         finish_dates(axes, rewards, wide=wide)
-        axes.yaxis.set_major_formatter(FuncFormatter(_fine_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick_of(2)))
         axes.set_ylabel("Mean reward")
         legend_above(axes, wide=wide)
 
@@ -162,7 +164,7 @@ def win_rate_chart(trend: pl.DataFrame) -> str:
         axes.axhline(50, color=MUTED, linewidth=1)
         _draw_trend(axes, rates, color=HOLD, name="Decisions that won")
         finish_dates(axes, rates, wide=wide)
-        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick_of(1)))
         axes.set_ylabel("Win rate")
         legend_above(axes, wide=wide)
 
@@ -214,8 +216,8 @@ def _draw_trend(axes: Axes, frame: pl.DataFrame, *, color: str, name: str) -> No
     )
 
 
-def _fine_percent_tick(value: float, _position: int | None) -> str:
-    return f"{value:.2f}%".replace("-", "\u2212")
+def _percent_tick_of(places: int) -> Callable[[float, int | None], str]:
+    return lambda value, _position: f"{value:.{places}f}%".replace("-", "\u2212")
 
 
 def _short(name: str) -> str:

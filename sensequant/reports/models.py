@@ -283,6 +283,8 @@ def _fate(outcome: str, reason: str | None) -> str:
 
 def _reason(outcome: str, reason: str | None) -> str:
     if reason is None:
-        return "an error, which stands in the table of units" if outcome == Outcome.FAILED else ""
+        return (
+            "an error, told in the table of units of the run" if outcome == Outcome.FAILED else ""
+        )
     known = {str(name): text for name, text in REASONS.items()}
     return known.get(reason, words(reason))

@@ -176,7 +176,7 @@ def _result(test: TestResult) -> str:
     if test.rejects_null is None or test.estimate is None:
         return mark("undetermined", "undetermined")
     if not test.rejects_null:
-        return mark("plain", "no difference shown")
+        return mark("plain", "not shown")
     is_better = (test.estimate < 0) is (test.name in _LOWER_IS_BETTER)
     return mark("pass", "better") if is_better else mark("fail", "worse")
 

@@ -286,7 +286,7 @@ def units_of(teachers: pl.DataFrame, kind: str) -> pl.DataFrame:
         for number, reason in enumerate(("one_class", "one_class", "pre_listing", "moon_phase"))
     ]
     failed = lost[0].model_copy(
-        update={"name": f"{kind} BROKEN", "outcome": Outcome.FAILED, "reason": None}
+        update={"symbol": "BROKEN", "outcome": Outcome.FAILED, "reason": None}
     )
     return unit_table([*done, *lost, failed])
 
