@@ -13,22 +13,34 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sensequant.errors import ConfigError
 
 __all__ = [
+    "AUTOMATIONS_FILE",
+    "POOLS_FILE",
+    "PREFECT_FILES",
     "SERVER_SETTINGS_FILE",
     "UNIVERSES_FOLDER",
     "Environment",
+    "Given",
     "apply_variables",
     "child_environment",
     "prefect_environment",
     "read_environment",
+    "server_environment",
     "server_settings",
 ]
 
@@ -40,10 +52,22 @@ SERVER_SETTINGS_FILE = _DEPLOYMENTS / "server.env"
 UNIVERSES_FOLDER = _DEPLOYMENTS / "universes"
 """Dated lists of symbols by name."""
 
+POOLS_FILE = _DEPLOYMENTS / "pools.yaml"
+"""Work pools, with one entry that is made once for each GPU."""
+
+AUTOMATIONS_FILE = _DEPLOYMENTS / "automations.yaml"
+"""What the server does by itself when something happens, or does not."""
+
+PREFECT_FILES = (_DEPLOYMENTS.parent / "prefect.yaml", _DEPLOYMENTS / "prefect.yaml")
+"""Where the deployments stand: at the root of the sources, or inside the wheel."""
+
 _VARIABLES = {
     "home": "SENSEQUANT_HOME",
     "port": "SENSEQUANT_PORT",
     "workers": "SENSEQUANT_WORKERS",
+    "gpus": "SENSEQUANT_GPUS",
+    "database": "SENSEQUANT_DATABASE",
+    "notify": "SENSEQUANT_NOTIFY",
     "api_url": "PREFECT_API_URL",
 }
 
@@ -80,6 +104,26 @@ class Environment(BaseSettings):
         validation_alias="SENSEQUANT_WORKERS",
         description="Units of work that run side by side; the number of cores when not given.",
     )
+    gpus: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        validation_alias="SENSEQUANT_GPUS",
+        description="GPUs of this machine, each a work pool; those that are found when not given.",
+    )
+    database: SecretStr | None = Field(
+        default=None,
+        validation_alias="SENSEQUANT_DATABASE",
+        description="PostgreSQL database of the Prefect server that is started here; a file of "
+        "SQLite below the home without.",
+    )
+    notify: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        validation_alias="SENSEQUANT_NOTIFY",
+        description="Prefect block that is told of failed runs and of what a person must decide, "
+        "as type/name: slack-webhook/ops.",
+    )
     api_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+/api",
@@ -108,6 +152,18 @@ class Environment(BaseSettings):
         validation_alias="BREEZE_SESSION_TOKEN",
         description="API session of today; it ends at midnight in India.",
     )
+
+    @field_validator("database")
+    @classmethod
+    def _database_is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+            message = "postgresql://USER:PASSWORD@HOST/NAME"
+            raise ValueError(message)
+        # Prefect's server speaks to PostgreSQL through this driver alone.
+        return SecretStr(f"postgresql+asyncpg://{rest}")
 
     @model_validator(mode="after")
     def _port_and_address_agree(self) -> Self:
@@ -156,19 +212,28 @@ class Environment(BaseSettings):
 
     def on_port(self, port: int) -> Self:
         """Return the same environment with the loopback server on another port."""
+        kept = ("home", "workers", "gpus", "database", "notify")
         return type(self).model_validate(
-            {
-                _VARIABLES["home"]: self.home,
-                _VARIABLES["workers"]: self.workers,
+            {_VARIABLES[name]: getattr(self, name) for name in kept}
+            | {
                 _VARIABLES["port"]: port,
                 _VARIABLES["api_url"]: f"http://127.0.0.1:{port}/api",
             }
         )
 
 
-def read_environment(
-    *, home: Path | None = None, port: int | None = None, workers: int | None = None
-) -> Environment:
+class Given(TypedDict, total=False):
+    """What a command line may say in place of the environment; None says nothing."""
+
+    home: Path | None
+    port: int | None
+    workers: int | None
+    gpus: int | None
+    database: str | None
+    notify: str | None
+
+
+def read_environment(**given: Unpack[Given]) -> Environment:
     """Return the environment, with what the command line said in place of it.
 
     Raises
@@ -176,13 +241,11 @@ def read_environment(
     ConfigError
         A value is out of its bounds, or two of them contradict each other.
     """
-    given: Mapping[str, Any] = {
-        _VARIABLES["home"]: home,
-        _VARIABLES["port"]: port,
-        _VARIABLES["workers"]: workers,
+    said: Mapping[str, Any] = {
+        _VARIABLES[name]: value for name, value in given.items() if value is not None
     }
     try:
-        return Environment(**{name: value for name, value in given.items() if value is not None})
+        return Environment(**said)
     except ValidationError as error:
         first = error.errors()[0]
         names = ".".join(str(part) for part in first["loc"])
@@ -190,7 +253,8 @@ def read_environment(
             "environment is wrong",
             where=names or "SENSEQUANT_PORT and PREFECT_API_URL",
             expected=first["msg"].removeprefix("Value error, "),
-            found=repr(first["input"]) if names else "",
+            # The address of a database holds a password.
+            found=repr(first["input"]) if names not in {"", _VARIABLES["database"]} else "",
             remedy="correct the variable or the option of the same name",
         ) from error
 
@@ -219,6 +283,18 @@ def prefect_environment(env: Environment) -> dict[str, str]:
     }
     if env.local_port is not None:
         variables["SENSEQUANT_PORT"] = variables["PREFECT_SERVER_API_PORT"] = str(env.local_port)
+    return variables
+
+
+def server_environment(env: Environment) -> dict[str, str]:
+    """Return the variables of the server itself: those of everybody, and where its database is.
+
+    The address of a database holds a password, so neither workers nor runs are told.
+    """
+    variables = prefect_environment(env)
+    if env.database is not None:
+        address = env.database.get_secret_value()
+        variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
     return variables
 
 

@@ -7,23 +7,24 @@ A server that somebody else started is used, and never stopped.
 """
 
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 import httpx
 import psutil
-from pydantic import Field
 
-from blocks.environment import Environment, child_environment, prefect_environment
-from sensequant.errors import ConfigError, RecordError, SenseQuantError
-from sensequant.records import Record
-from sensequant.storage import locked, read_json, write_json
+from blocks.environment import Environment, server_environment
+from sensequant.cli.processes import (
+    STOP_SECONDS,
+    ProcessState,
+    last_lines,
+    start_detached,
+    stop_process,
+)
+from sensequant.errors import ConfigError, SenseQuantError
+from sensequant.storage import locked, write_json
 
 __all__ = [
     "Answer",
@@ -39,15 +40,9 @@ __all__ = [
 START_SECONDS = 90.0
 """Longest wait for a first start, which makes the database; 12 to 24 s were measured."""
 
-STOP_SECONDS = 10.0
-"""Longest wait after each signal; the server stays up after the first one at times."""
-
 _VERSION = re.compile(r"\d+\.\d+\.\d+\S*")
 _POLL_SECONDS = 0.25
-_CREATED_WITHIN_SECONDS = 2.0
-
-# A Popen that is collected while its process lives warns; these live as long as this process.
-_started: list[subprocess.Popen[bytes]] = []
+_NAME = "Prefect server"
 
 
 class Answering(StrEnum):
@@ -99,25 +94,10 @@ class Server:
     is_new: bool
 
 
-class ServerState(Record):
-    """Which process was started as the server, so that no other is ever stopped for it."""
+class ServerState(ProcessState):
+    """Which process was started as the server, and on which port."""
 
-    pid: int = Field(gt=0)
-    process_created_at: float = Field(ge=0)
     port: int
-    started_at: datetime
-
-    @property
-    def process(self) -> psutil.Process | None:
-        """The process if it still runs: the same id and the same time of creation."""
-        try:
-            process = psutil.Process(self.pid)
-            # The kernel's boot time, which both are counted from, is corrected by clock slews.
-            if abs(process.create_time() - self.process_created_at) > _CREATED_WITHIN_SECONDS:
-                return None
-            return None if process.status() == psutil.STATUS_ZOMBIE else process
-        except psutil.NoSuchProcess:
-            return None
 
 
 def probe(url: str, *, timeout_seconds: float = 5.0) -> Answer:
@@ -169,11 +149,7 @@ def ensure_server(env: Environment, *, wait_seconds: float = START_SECONDS) -> S
 
 def own_server(env: Environment) -> ServerState | None:
     """Return the state of the server that was started for this home, if it still runs."""
-    try:
-        state = ServerState.model_validate(read_json(_state_file(env)))
-    except (RecordError, ValueError):
-        return None
-    return state if state.process is not None else None
+    return ServerState.read(_state_file(env))
 
 
 def stop_server(env: Environment, *, wait_seconds: float = STOP_SECONDS) -> ServerState | None:
@@ -192,7 +168,7 @@ def stop_server(env: Environment, *, wait_seconds: float = STOP_SECONDS) -> Serv
     with locked(env.prefect_home / "server"):
         state = own_server(env)
         if state is not None and state.process is not None:
-            _stop(state.process, wait_seconds=wait_seconds)
+            stop_process(state.process, name=_NAME, wait_seconds=wait_seconds)
         _state_file(env).unlink(missing_ok=True)
     return state
 
@@ -241,37 +217,24 @@ def _ours(env: Environment, state: ServerState, *, wait_seconds: float) -> Serve
 def _start(env: Environment, *, wait_seconds: float) -> Server:
     process = _spawn(env)
     try:
-        state = ServerState(
-            pid=process.pid,
-            process_created_at=process.create_time(),
-            port=int(env.local_port or 0),
-            started_at=datetime.now(UTC),
-        )
+        state = ServerState.of(process, port=env.local_port)
         write_json(_state_file(env), state)
         version = _wait_for_answer(env, state, wait_seconds=wait_seconds)
     except BaseException:
         # Whoever gave up waiting, by Ctrl-C too, must not leave a half-started server behind.
-        _stop(process, wait_seconds=STOP_SECONDS)
+        stop_process(process, name=_NAME)
         _state_file(env).unlink(missing_ok=True)
         raise
     return Server(env, version, is_ours=True, is_new=True)
 
 
 def _spawn(env: Environment) -> psutil.Process:
-    command = ["server", "start", "--host", "127.0.0.1", "--port", str(env.local_port)]
-    with _log_file(env).open("ab") as log:
-        child = subprocess.Popen(  # noqa: S603 - this interpreter and constant arguments
-            [sys.executable, "-m", "prefect", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # A working folder that stays; the caller's may be deleted while the server runs.
-            cwd=env.prefect_home,
-            env=child_environment(prefect_environment(env)),
-            start_new_session=True,
-        )
-    _started.append(child)
-    return psutil.Process(child.pid)
+    return start_detached(
+        ["server", "start", "--host", "127.0.0.1", "--port", str(env.local_port)],
+        log=_log_file(env),
+        folder=env.prefect_home,
+        variables=server_environment(env),
+    )
 
 
 def _wait_for_answer(env: Environment, state: ServerState, *, wait_seconds: float) -> str | None:
@@ -294,68 +257,10 @@ def _is_healthy(url: str) -> bool:
 
 
 def _no_start(env: Environment, found: str) -> SenseQuantError:
-    n_lines = 5
-    try:
-        tail = _log_file(env).read_text(encoding="utf-8", errors="replace").splitlines()[-n_lines:]
-    except OSError:
-        tail = []
     return SenseQuantError(
         "Prefect server did not start",
         where=env.server_url,
         expected="an answer to /api/health",
-        found="; ".join([found, *(line.strip() for line in tail if line.strip())]),
+        found="; ".join([found, *last_lines(_log_file(env))]),
         remedy=f"read {_log_file(env)}, then run `sensequant doctor`",
     )
-
-
-def _stop(process: psutil.Process, *, wait_seconds: float) -> None:
-    family = [process, *_children(process)]
-    # The server stays up after a first SIGTERM at times, and ends at the second.
-    for _ in range(2):
-        if _ends(process, "terminate", wait_seconds=wait_seconds):
-            break
-    left = [one for one in family if _is_alive(one)]
-    for one in left:
-        _signal(one, "kill")
-    psutil.wait_procs(left, timeout=wait_seconds)
-    # A dead one that its parent has not fetched yet counts as gone; not every init fetches.
-    alive = [one for one in left if _is_alive(one)]
-    if alive:
-        raise SenseQuantError(
-            "Prefect server was not stopped",
-            where=", ".join(f"process {one.pid}" for one in alive),
-            expected="no such process",
-            found="still there after it was killed",
-            remedy="wait until its disk answers again, then run `sensequant down` once more",
-        )
-
-
-def _children(process: psutil.Process) -> Iterable[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return ()
-
-
-def _ends(process: psutil.Process, signal_name: str, *, wait_seconds: float) -> bool:
-    _signal(process, signal_name)
-    try:
-        process.wait(timeout=wait_seconds)
-    except psutil.TimeoutExpired:
-        return not _is_alive(process)
-    return True
-
-
-def _signal(process: psutil.Process, name: str) -> None:
-    try:
-        # psutil compares the time of creation first, so that a reused id is not hit.
-        (process.kill if name == "kill" else process.terminate)()
-    except psutil.NoSuchProcess:
-        return
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from blocks.environment import Environment, read_environment
+from sensequant.cli import processes
 from sensequant.cli import server as module
 from sensequant.cli.app import main
 from sensequant.cli.server import (
@@ -260,7 +261,7 @@ def test_server_that_dies_while_starting_leaves_its_last_words(
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho broken >&2\nexit 3\n", encoding="utf-8")
     python.chmod(0o755)
-    monkeypatch.setattr(module.sys, "executable", str(python))
+    monkeypatch.setattr(processes.sys, "executable", str(python))
     env = read_environment(home=tmp_path, port=free_port)
 
     with pytest.raises(SenseQuantError, match=r"its process ended; broken; .*server\.log"):
@@ -304,7 +305,7 @@ def test_process_that_ignores_sigterm_is_killed_with_its_children(
 
     assert stopped is not None
     assert stopped.pid == sleeper.pid
-    assert not any(module._is_alive(one) for one in [sleeper, *children])
+    assert not any(processes.is_alive(one) for one in [sleeper, *children])
     assert time.monotonic() - started > 0.6
 
 
@@ -347,7 +348,7 @@ def test_process_that_survives_everything_is_an_error(
     def no_effect(_process: psutil.Process, _name: str) -> None:
         pass
 
-    monkeypatch.setattr(module, "_signal", no_effect)
+    monkeypatch.setattr(processes, "_signal", no_effect)
 
     with pytest.raises(SenseQuantError, match="not stopped"):
         stop_server(env, wait_seconds=0.05)
@@ -359,6 +360,6 @@ def test_process_that_is_gone_already_is_no_error() -> None:
         process = psutil.Process(child.pid)
         child.communicate()
 
-    module._stop(process, wait_seconds=0.1)
+    processes.stop_process(process, name="it", wait_seconds=0.1)
 
-    assert not module._is_alive(process)
+    assert not processes.is_alive(process)
