@@ -21,7 +21,7 @@ from sensequant import __version__
 from sensequant.cli.arguments import RunArguments
 from sensequant.cli.data_commands import register_data_commands
 from sensequant.cli.output import console_for, print_error, print_facts, print_table
-from sensequant.cli.place import Place
+from sensequant.cli.place import Machine, Place
 from sensequant.errors import ConfigError, SenseQuantError
 
 __all__ = ["app", "main"]
@@ -162,40 +162,64 @@ def doctor(*, place: Place | None = None) -> int:
 
 
 @app.command(group="Machine")
-def up(*, place: Place | None = None) -> None:
-    """Start the Prefect server on loopback, if none answers.
+def up(
+    *,
+    server_only: Annotated[bool, Parameter(negative="")] = False,
+    database: str | None = None,
+    machine: Machine | None = None,
+) -> None:
+    """Start all that this machine needs for its runs: server, pools, deployments, workers.
 
     Parameters
     ----------
-    place
-        Where data and server are.
+    server_only
+        Start the server alone, as `run` does.
+    database
+        postgresql://USER:PASSWORD@HOST/NAME for the server; SENSEQUANT_DATABASE, or a file of
+        SQLite, when left out.
+    machine
+        Where data and server are, and what this machine has.
     """
-    from sensequant.cli.server import ensure_server  # noqa: PLC0415
+    from sensequant.cli.up import start_machine, start_server  # noqa: PLC0415
 
-    server = ensure_server((place or Place()).environment())
-    facts = [
-        ("server", f"{'started' if server.is_new else 'found'}, Prefect {server.version}"),
-        ("pages", server.environment.ui_url),
-        ("api", server.environment.server_url),
-        ("stop", "`sensequant down`" if server.is_ours else "not ours, so `down` leaves it"),
-    ]
-    print_facts(console_for(sys.stdout), facts)
+    env = (machine or Machine()).environment(database=database)
+    start = start_server if server_only else start_machine
+    for fact in start(env):
+        # Each is said when it is done, because some of them take their time.
+        print_facts(console_for(sys.stdout), [fact])
+
+
+@app.command(group="Machine")
+def deploy(*, machine: Machine | None = None) -> None:
+    """Register work pools, deployments, schedules and automations on a running server.
+
+    Can be repeated: what is as it should be stays, a schedule stays on or off.
+
+    Parameters
+    ----------
+    machine
+        Where data and server are, and what this machine has.
+    """
+    from sensequant.cli.deploy import deploy_all, find_server  # noqa: PLC0415
+
+    env = find_server((machine or Machine()).environment())
+    for fact in deploy_all(env):
+        print_facts(console_for(sys.stdout), [fact])
 
 
 @app.command(group="Machine")
 def down(*, place: Place | None = None) -> None:
-    """Stop the Prefect server that was started for this home; never another one.
+    """Stop the workers and the server that were started for this home; never others.
 
     Parameters
     ----------
     place
         Where data and server are.
     """
-    from sensequant.cli.server import stop_server  # noqa: PLC0415
+    from sensequant.cli.up import stop_machine  # noqa: PLC0415
 
-    stopped = stop_server((place or Place()).environment())
-    found = "none of ours was running" if stopped is None else f"stopped, process {stopped.pid}"
-    print_facts(console_for(sys.stdout), [("server", found)])
+    for fact in stop_machine((place or Place()).environment()):
+        print_facts(console_for(sys.stdout), [fact])
 
 
 @calendar_app.command(name="check")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from blocks.environment import Environment, read_environment
 
-__all__ = ["Place"]
+__all__ = ["Machine", "Place"]
 
 
 @Parameter(name="*")
@@ -36,3 +36,34 @@ class Place:
     def environment(self, *, workers: int | None = None) -> Environment:
         """Return the environment with these options in place of its variables."""
         return read_environment(home=self.home, port=self.port, workers=workers)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Machine(Place):
+    """What else a machine is told that serves the work pools.
+
+    Parameters
+    ----------
+    gpus
+        GPUs, each a work pool; SENSEQUANT_GPUS, or those that are found, when left out.
+    notify
+        Prefect block that is told of failures and decisions, as type/name; SENSEQUANT_NOTIFY, or
+        nobody, when left out.
+    """
+
+    gpus: int | None = None
+    notify: str | None = None
+
+    def environment(
+        self, *, workers: int | None = None, database: str | None = None
+    ) -> Environment:
+        """Return the environment with these options in place of its variables."""
+        return read_environment(
+            home=self.home,
+            port=self.port,
+            workers=workers,
+            gpus=self.gpus,
+            database=database,
+            notify=self.notify,
+        )

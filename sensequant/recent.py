@@ -1,0 +1,116 @@
+"""What a schedule asks: ranges that end at the instant for which a run was scheduled.
+
+Belongs here: requests relative to an instant, and whether there is anything to do at it. Does not
+belong here: when runs are scheduled (`prefect.yaml`), and requests with dates of their own
+(`settings`, `ingestion.request`).
+
+The instant is the scheduled one, not the one at which a worker had time: a run that starts late,
+or is retried days later, asks for the same bars. Days are dates in India.
+"""
+
+from datetime import date, datetime, timedelta
+
+from pydantic import Field
+
+from sensequant.ingestion.ranges import last_closed_session
+from sensequant.ingestion.request import BackfillOptions, BackfillRequest
+from sensequant.market.intervals import DAILY, INTERVALS, Interval
+from sensequant.market.selection import SymbolSelection
+from sensequant.market.sessions import SessionCalendar, session_date_of
+from sensequant.market.sources.build import SourceConfig
+from sensequant.settings import RunRequest
+
+__all__ = ["DailyIngestion", "RecentRange", "why_not_today"]
+
+
+class RecentRange(SymbolSelection):
+    """Which symbols, over how many of the last days, from which source."""
+
+    last_days: int = Field(
+        default=365,
+        ge=60,
+        le=3650,
+        description="Calendar days before the scheduled time, the last closed session included.",
+    )
+    source: SourceConfig = Field(
+        default_factory=SourceConfig, description="Where the bars come from."
+    )
+
+    def request_at(self, scheduled: datetime, calendar: SessionCalendar) -> RunRequest:
+        """Return the request of a run that was scheduled for an instant.
+
+        Parameters
+        ----------
+        scheduled
+            Aware instant.
+        calendar
+            Tells which session was the last one that had closed.
+
+        Returns
+        -------
+        RunRequest
+            Ends with the last closed session; begins with the first session of the range.
+
+        Raises
+        ------
+        ConfigError
+            The instant is naive, or the calendar does not know its year.
+        """
+        end = last_closed_session(calendar, scheduled)
+        start = calendar.next_on_or_after(end - timedelta(days=self.last_days - 1))
+        named = self.model_dump(include=set(SymbolSelection.model_fields))
+        return RunRequest(**named, start=start, end=end, source=self.source)
+
+
+class DailyIngestion(SymbolSelection):
+    """Which bars of which symbols are brought up to date, from which source."""
+
+    intervals: tuple[Interval, ...] = Field(
+        default=(DAILY,),
+        min_length=1,
+        max_length=len(INTERVALS),
+        description="Lengths of the bars, fetched side by side: 1day, 30minute, 5minute, 1minute.",
+    )
+    since: date = Field(
+        default=date(2022, 1, 1),
+        description="First session to fetch of what has no bars yet; all else goes on where it "
+        "ends.",
+    )
+    source: SourceConfig = Field(
+        default_factory=SourceConfig, description="Where the bars come from."
+    )
+    workers: int = Field(
+        default=4, ge=1, le=64, description="Chunks that are fetched side by side."
+    )
+
+    def request_at(self, scheduled: datetime) -> BackfillRequest:
+        """Return the request of the session on which a run was scheduled; see `why_not_today`."""
+        named = self.model_dump(include=set(SymbolSelection.model_fields))
+        return BackfillRequest(
+            **named,
+            intervals=self.intervals,
+            start=self.since,
+            end=session_date_of(scheduled),
+            source=self.source,
+        )
+
+    @property
+    def options(self) -> BackfillOptions:
+        """How it is fetched: from the last final session on, not the whole range again."""
+        return BackfillOptions(incremental=True, workers=self.workers)
+
+
+def why_not_today(scheduled: datetime, calendar: SessionCalendar) -> str | None:
+    """Return why there are no new bars at an instant, or None where a session has closed.
+
+    Raises
+    ------
+    ConfigError
+        The instant is naive, or the calendar does not know its year.
+    """
+    day = session_date_of(scheduled)
+    if not calendar.is_session(day):
+        return f"{day:%A %Y-%m-%d} is no session of NSE"
+    if last_closed_session(calendar, scheduled) != day:
+        return f"the session of {day} had not closed yet"
+    return None
