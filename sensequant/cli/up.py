@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from blocks.environment import Environment
 from sensequant.cli.deploy import connect, deploy_pools, deploy_runs, find_server, pools_of
 from sensequant.cli.output import Fact
-from sensequant.cli.server import ensure_server, stop_server
+from sensequant.cli.server import ensure_server, own_server, stop_server
 from sensequant.cli.workers import start_workers, stop_workers, why_dead
 from sensequant.errors import SenseQuantError
 
@@ -66,8 +66,11 @@ def start_machine(env: Environment) -> Iterator[Fact]:
 def stop_machine(env: Environment) -> Iterator[Fact]:
     """Stop the workers, then the server, that were started for this home; yield what was stopped.
 
-    The server goes last, so that runs that are ended can still say so.
+    The server goes last, so that it still learns which runs were ended.
     """
+    state = own_server(env)
+    if state is not None:
+        env = env.on_port(state.port)
     for worker in stop_workers(env):
         yield (f"worker of {worker.pool}", f"stopped, process {worker.pid}")
     server = stop_server(env)

@@ -4,17 +4,19 @@ Belongs here: which workers run for this home, starting and stopping them. Does 
 pools (`blocks.pools`), the life of a process (`cli.processes`), runs.
 """
 
+import os
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
 import psutil
 
 from blocks.environment import Environment, prefect_environment
 from sensequant.cli.processes import (
     STOP_SECONDS,
     ProcessState,
-    is_alive,
     last_lines,
     start_detached,
     stop_process,
@@ -34,6 +36,9 @@ __all__ = [
 # A worker that made its pool itself would know no pins.
 _COMMAND = ("worker", "start", "--type", "process", "--no-create-pool-if-not-found")
 _POLL_SECONDS = 0.2
+_N_ATTEMPTS = 10
+_UNENDED = {"RUNNING", "PENDING", "CANCELLING"}
+_STOPPED = "stopped by `sensequant down`; Retry takes up what is finished"
 
 
 class WorkerState(ProcessState):
@@ -75,7 +80,7 @@ def start_workers(env: Environment, names: Iterable[tuple[str, str]]) -> dict[st
                 [*_COMMAND, "--pool", pool, "--name", name],
                 log=log_of(env, pool),
                 folder=env.prefect_home,
-                variables=prefect_environment(env),
+                variables=prefect_environment(env) | {"PATH": _path()},
             )
             state = WorkerState.of(process, pool=pool, name=name)
             write_json(_state_file(env, pool), state)
@@ -91,8 +96,7 @@ def log_of(env: Environment, pool: str) -> Path:
 def stop_workers(env: Environment, *, wait_seconds: float = STOP_SECONDS) -> list[WorkerState]:
     """Stop the workers that were started for this home, and what they execute.
 
-    A run that is under way is told first, so that it says itself that it crashed, and its stages,
-    too; Retry takes up what is finished.
+    A run that is under way is ended and shown as Crashed; Retry takes up what it has finished.
 
     Returns
     -------
@@ -107,10 +111,17 @@ def stop_workers(env: Environment, *, wait_seconds: float = STOP_SECONDS) -> lis
     with locked(_folder(env)):
         states = own_workers(env)
         processes = [process for state in states if (process := state.process) is not None]
-        _end_runs(processes, wait_seconds=wait_seconds)
-        for state in states:
-            if (process := state.process) is not None:
-                stop_process(process, name=f"worker of {state.pool}", wait_seconds=wait_seconds)
+        runs = [run for worker in processes for run in _runs_of(worker)]
+        flow_run_ids = dict.fromkeys(filter(None, map(_flow_run_of, runs)))
+        for process in [*processes, *runs]:
+            # All at once, because each takes its time to end.
+            _terminate(process)
+        for state, process in zip(states, processes, strict=True):
+            stop_process(process, name=f"worker of {state.pool}", wait_seconds=wait_seconds)
+        for run in runs:
+            stop_process(run, name="run", wait_seconds=wait_seconds)
+        for flow_run_id in flow_run_ids:
+            _show_as_crashed(env, flow_run_id)
         for path in _folder(env).glob("*.json"):
             path.unlink()
     return states
@@ -129,16 +140,9 @@ def why_dead(env: Environment, pool: str) -> SenseQuantError | None:
     )
 
 
-def _end_runs(workers: Sequence[psutil.Process], *, wait_seconds: float) -> None:
-    for worker in workers:
-        # A worker that was told takes no further run, and waits for those it has.
-        _terminate(worker)
-    runs = [run for worker in workers for run in _runs_of(worker)]
-    for run in runs:
-        _terminate(run)
-    deadline = time.monotonic() + wait_seconds
-    while any(is_alive(run) for run in runs) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+def _path() -> str:
+    # The pools say `python`, which must be this interpreter.
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def _runs_of(worker: psutil.Process) -> list[psutil.Process]:
@@ -146,6 +150,31 @@ def _runs_of(worker: psutil.Process) -> list[psutil.Process]:
         return worker.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _flow_run_of(run: psutil.Process) -> str | None:
+    try:
+        return run.environ().get("PREFECT__FLOW_RUN_ID")
+    except psutil.Error:
+        return None
+
+
+def _show_as_crashed(env: Environment, flow_run_id: str) -> None:
+    # A process that is killed cannot say so, and its worker is gone as well.
+    state = {"type": "CRASHED", "name": "Crashed", "message": _STOPPED}
+    url = f"{env.server_url}/flow_runs/{flow_run_id}"
+    for _ in range(_N_ATTEMPTS):
+        try:
+            found = httpx.get(url, trust_env=False).json()
+            if found["state"]["type"] not in _UNENDED:
+                return
+            body = {"state": state, "force": True}
+            if httpx.post(f"{url}/set_state", json=body, trust_env=False).is_success:
+                return
+        except (httpx.HTTPError, KeyError, ValueError):
+            # No server any more: the run's missing heartbeats will tell, once there is one.
+            pass
+        time.sleep(_POLL_SECONDS)
 
 
 def _terminate(process: psutil.Process) -> None:
