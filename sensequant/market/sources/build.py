@@ -56,11 +56,13 @@ class SourceConfig(Config):
     )
     simulated: SimulatedConfig | None = Field(
         default=None,
+        title="Simulated",
         description="simulated, breeze-simulator: settings of the simulated market; empty takes "
         "their defaults",
     )
     breeze: BreezeConfig | None = Field(
         default=None,
+        title="Breeze",
         description="breeze, breeze-simulator: sizes of chunks, pace, retries; empty takes their "
         "defaults, and lets the simulator answer as fast as it can",
     )
