@@ -1,18 +1,32 @@
 """`prefect.yaml`: every flow has a deployment that a person can start."""
 
 import importlib
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import yaml
 from prefect import Flow
+from prefect.client.schemas.schedules import CronSchedule
+
+from blocks.environment import UNIVERSES_FOLDER
+from blocks.pools import read_pools
+from sensequant.market.universes import load_universe
+from sensequant.settings import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
     "deployments"
 ]
-KNOWN_POOLS = {"default"}
+KNOWN_POOLS = {pool.name for pool in read_pools(0)}
+# One flow asked in several ways.
+SEVERAL = {"scheduled-retraining": "retrain-", "daily-ingestion": "ingest-"}
+SCHEDULES = [
+    (deployment, schedule)
+    for deployment in DEPLOYMENTS
+    for schedule in deployment.get("schedules", ())
+]
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[Any, Any]:
@@ -39,7 +53,7 @@ def test_a_deployment_can_be_started(deployment: dict[str, Any]) -> None:
     """Its entrypoint is a dotted module path, its parameters validate, it says what it does."""
     flow = flow_of(deployment)
 
-    assert deployment["name"] == flow.name
+    assert deployment["name"].startswith(SEVERAL.get(flow.name, flow.name))
     assert "/" not in deployment["entrypoint"]
     assert deployment["work_pool"]["name"] in KNOWN_POOLS
     assert len(deployment["description"]) > 20
@@ -69,3 +83,37 @@ def test_the_form_describes_every_field(deployment: dict[str, Any]) -> None:
         if not describe(field)
     ]
     assert bare == []
+
+
+def identify(value: Any) -> str:
+    return str(value.get("slug") or value["name"])
+
+
+@pytest.mark.parametrize(("deployment", "schedule"), SCHEDULES, ids=identify)
+def test_a_schedule_is_off_and_in_the_time_of_the_exchange(
+    deployment: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    """Nothing starts by itself before somebody wants it; what it asks for validates."""
+    asked = deployment.get("parameters", {}) | schedule.get("parameters", {})
+
+    assert schedule["active"] is False
+    assert schedule["timezone"] == "Asia/Kolkata"
+    assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    flow_of(deployment).validate_parameters(asked)
+
+
+def test_each_universe_is_retrained_weekly_monthly_and_quarterly() -> None:
+    """On 90 days, a year and three years; each range holds a window that was not learnt from."""
+    for universe in sorted(path.stem for path in UNIVERSES_FOLDER.glob("*.yaml")):
+        name = f"retrain-{universe.replace('_', '-')}"
+        (deployment,) = [each for each in DEPLOYMENTS if each["name"] == name]
+        days: dict[str, int] = {}
+        for schedule in deployment["schedules"]:
+            asked = deployment["parameters"] | schedule["parameters"]
+            assert asked["recent"]["universe"] == universe
+            config = TrainingConfig.model_validate(asked.get("config", {}))
+            days[schedule["slug"]] = asked["recent"]["last_days"]
+            assert days[schedule["slug"]] >= 2 * config.windows.window_days
+        assert days == {"weekly": 90, "monthly": 365, "quarterly": 1095}
+        assert load_universe(universe, folder=UNIVERSES_FOLDER, as_of=date(2025, 6, 2))
