@@ -159,7 +159,9 @@ def test_windows_of_the_first_attempt_are_shown_as_cached(page: Page, machine: A
     ]
     page.goto(f"/v2/runs/flow-run/{stage['id']}")
     page.get_by_role("tab", name="Task Runs").click()
+    expect(page.get_by_text("Cached", exact=True).first).to_be_visible()
     shoot(page, "7-cached")
+    page.get_by_placeholder("Search").fill("teacher SIM01 2022-06-30")
     page.get_by_role("link", name="teacher SIM01 2022-06-30..2022-12-26").click()
     page.get_by_role("tab", name="Logs").click()
     expect(page.get_by_text("window=2022-06-30..2022-12-26").first).to_be_visible()
