@@ -175,9 +175,15 @@ def _unused_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Generator[Machine]:
-    """Return a machine that is up, with two GPU pools, and stop it afterwards."""
-    made = Machine(tmp_path_factory.mktemp("machine") / "home")
+def n_gpus() -> int:
+    """Return how many GPUs the machine says it has; a module may say otherwise."""
+    return 2
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, n_gpus: int) -> Generator[Machine]:
+    """Return a machine that is up, and stop it afterwards."""
+    made = Machine(tmp_path_factory.mktemp("machine") / "home", gpus=n_gpus)
     try:
         made.sensequant("up")
         yield made
