@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from pathlib import Path
+from types import ModuleType
 
 from packaging.requirements import Requirement
 
@@ -75,6 +76,9 @@ def check_all(env: Environment) -> Iterator[Check]:
         ("home", lambda: check_home(env.home)),
         ("disk", lambda: check_disk(env.home)),
         ("server", lambda: check_server(env)),
+        ("pools", lambda: _operation().check_pools(env)),
+        ("workers", lambda: _operation().check_workers(env)),
+        ("automations", lambda: _operation().check_automations(env)),
         ("code", check_code),
         ("lightgbm", check_lightgbm),
         ("calendar", check_calendar),
@@ -216,6 +220,11 @@ def pinned_versions(lock: str) -> dict[str, str]:
             if requirement.marker is None or requirement.marker.evaluate():
                 versions[requirement.name] = str(requirement.specifier).removeprefix("==")
     return versions
+
+
+def _operation() -> ModuleType:
+    # These speak to the server through Prefect, which is slow to import.
+    return importlib.import_module("sensequant.cli.operation_checks")
 
 
 def _load_breeze() -> None:
