@@ -6,7 +6,7 @@ SENSEQUANT_TEST_KILLS says how many for each of the three.
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,6 @@ def moments(name: str) -> Iterator[float]:
 def test_a_killed_process_changes_no_artifact(
     victims: Victims,
     undisturbed: tuple[dict[str, str], float],
-    record_property: Callable[[str, object], None],
     name: str,
     moment_frac: float,
 ) -> None:
@@ -146,5 +145,5 @@ def test_a_killed_process_changes_no_artifact(
 
     getattr(victims, f"kill_{name}")(flow_run_id)
 
-    record_property("attempts", victims.end(flow_run_id))
+    assert victims.end(flow_run_id) <= 2
     assert victims.artifacts(flow_run_id) == expected
