@@ -102,19 +102,27 @@ class Machine:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, path: str, **body: Any) -> Any:
+    def ask(self, path: str, *, method: str | None = None, **body: Any) -> Any:
         """Return the server's answer; POST where there is a body or the path asks for a filter."""
-        url = f"{self.pages}/api/{path}"
+        reply = self._request(path, method=method, **body)
+        reply.raise_for_status()
+        return reply.json() if reply.content else None
+
+    def _request(self, path: str, *, method: str | None = None, **body: Any) -> httpx.Response:
+        is_post = bool(body) or path.endswith("filter")
+        verb = method or ("POST" if is_post else "GET")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            if body or path.endswith("filter"):
-                reply = httpx.post(url, json=body, trust_env=False, timeout=60)
-            else:
-                reply = httpx.get(url, trust_env=False, timeout=60)
+            reply = httpx.request(
+                verb,
+                f"{self.pages}/api/{path}",
+                json=body if is_post else None,
+                trust_env=False,
+                timeout=60,
+            )
             # SQLite answers so while another writer holds it; Prefect's own client retries.
             if reply.status_code != 503 or time.monotonic() > deadline:
-                reply.raise_for_status()
-                return reply.json() if reply.content else None
+                return reply
             time.sleep(0.5)
 
     def deploy(self, entrypoint: str, name: str, **options: Any) -> str:
@@ -130,14 +138,19 @@ class Machine:
         )
         return self.prefect(program).split()[-1]
 
-    def start(self, deployment_id: str, **fields: Any) -> str:
-        """Start a run of a deployment; return its id."""
-        made = self.ask(
-            f"deployments/{deployment_id}/create_flow_run",
-            state={"type": "SCHEDULED"},
-            **fields,
-        )
-        return made["id"]
+    def start(self, deployment_id: str, *, at: str | None = None, **fields: Any) -> str:
+        """Start a run of a deployment as if it had been scheduled for an instant; return its id."""
+        reply = self.try_to_start(deployment_id, at=at, **fields)
+        reply.raise_for_status()
+        return reply.json()["id"]
+
+    def try_to_start(
+        self, deployment_id: str, *, at: str | None = None, **fields: Any
+    ) -> httpx.Response:
+        """Do the same and return what the server says to it."""
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": at}}
+        path = f"deployments/{deployment_id}/create_flow_run"
+        return self._request(path, state=state, **fields)
 
     def retry(self, flow_run_id: str) -> None:
         """Do what the button Retry does."""
