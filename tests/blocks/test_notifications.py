@@ -112,7 +112,7 @@ def test_server_that_is_away_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"recipients": []}, {"sender": "nobody"}, {"port": 0}, {"security": "some"}]
+    "fields", [{"recipients": []}, {"sender": "nobody"}, {"host": None}, {"security": "some"}]
 )
 def test_block_that_could_not_send_is_not_saved(fields: dict[str, Any]) -> None:
     """Its form says so."""

@@ -139,9 +139,9 @@ def test_retraining_counts_its_days_from_the_scheduled_time(
 def test_failures_and_decisions_are_told(
     machine: Any, receiver: str, question: dict[str, Any]
 ) -> None:
-    """A failed run with its reason and page, an event with its message; by webhook and by Slack."""
+    """A failed run with its reason and the address of its page, an event with its message."""
     machine.prefect(
-        "from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook\n"
+        "from prefect.blocks.notifications import CustomWebhookNotificationBlock\n"
         f"CustomWebhookNotificationBlock(name='ops', url='{receiver}/hook',\n"
         "    json_data={'subject': '{{subject}}', 'body': '{{body}}'}).save('ops')\n"
     )
