@@ -22,7 +22,7 @@ UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
 help:
 	@echo 'make run       train on a simulated market and brief (RUN_ARGS="..." for options)'
 	@echo 'make test      everything that can be tested, with coverage'
-	@echo 'make serve     start the Prefect server and its pages'
+	@echo 'make serve     start the Prefect server, its work pools and workers'
 	@echo 'make check     format, lint, types, layers, spelling, YAML, locks, Dockerfile'
 	@echo 'make bench     measure'
 	@echo 'make fmt       format and fix what can be fixed'

@@ -29,8 +29,7 @@ from sensequant.cli.server import Answering, own_server, probe
 from sensequant.errors import ConfigError, SenseQuantError
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
-
+    from blocks.clients import Client
     from blocks.pools import WorkPool
 
 __all__ = ["connect", "deploy_all", "deploy_pools", "deploy_runs", "find_server", "pools_of"]
@@ -78,12 +77,12 @@ def pools_of(env: Environment) -> "tuple[WorkPool, ...]":
     return read_pools(count_gpus() if env.gpus is None else env.gpus)
 
 
-def connect(env: Environment) -> "SyncPrefectClient":
+def connect(env: Environment) -> "Client":
     """Return a client of the server; the caller closes it."""
     apply_variables(prefect_environment(env))
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - after its variables
+    from blocks.clients import open_client  # noqa: PLC0415 - Prefect reads its variables first
 
-    return get_client(sync_client=True)
+    return open_client()
 
 
 def deploy_all(env: Environment) -> Iterator[Fact]:
@@ -106,7 +105,7 @@ def deploy_all(env: Environment) -> Iterator[Fact]:
         yield from deploy_runs(client, env)
 
 
-def deploy_pools(client: "SyncPrefectClient", env: Environment) -> Iterator[Fact]:
+def deploy_pools(client: "Client", env: Environment) -> Iterator[Fact]:
     """Make the pools, or set them right; without them Prefect registers no deployment."""
     from blocks.pools import ensure_pool  # noqa: PLC0415 - Prefect reads its variables first
 
@@ -114,13 +113,13 @@ def deploy_pools(client: "SyncPrefectClient", env: Environment) -> Iterator[Fact
         yield (f"pool {pool.name}", ensure_pool(client, pool))
 
 
-def deploy_runs(client: "SyncPrefectClient", env: Environment) -> Iterator[Fact]:
+def deploy_runs(client: "Client", env: Environment) -> Iterator[Fact]:
     """Make deployments and automations, or set them right; the pools must be there."""
     yield from _deploy_flows(client, env)
     yield from _deploy_automations(client, env)
 
 
-def _deploy_automations(client: "SyncPrefectClient", env: Environment) -> Iterator[Fact]:
+def _deploy_automations(client: "Client", env: Environment) -> Iterator[Fact]:
     from blocks.automations import (  # noqa: PLC0415 - Prefect reads its variables first
         ensure_automation,
         find_target,
@@ -134,7 +133,7 @@ def _deploy_automations(client: "SyncPrefectClient", env: Environment) -> Iterat
         yield (f"automation {automation.name}", said)
 
 
-def _deploy_flows(client: "SyncPrefectClient", env: Environment) -> Iterator[Fact]:
+def _deploy_flows(client: "Client", env: Environment) -> Iterator[Fact]:
     wanted = _read_deployments()
     switched_on = {
         (deployment.name, schedule.slug)
@@ -158,7 +157,7 @@ def _in_words(deployment: dict[str, Any], *, is_new: bool) -> Iterator[str]:
         yield f"schedule {schedule['slug']} {'on' if schedule['active'] else 'off'}"
 
 
-def _deployments(client: "SyncPrefectClient") -> Sequence[Any]:
+def _deployments(client: "Client") -> Sequence[Any]:
     size = 200
     found: list[Any] = []
     while True:

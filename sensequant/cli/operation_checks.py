@@ -15,7 +15,7 @@ from sensequant.cli.doctor import Check, CheckStatus
 from sensequant.cli.server import Answering, own_server, probe
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
+    from blocks.clients import Client
 
 __all__ = ["check_automations", "check_pools", "check_workers"]
 
@@ -40,7 +40,7 @@ def check_automations(env: Environment) -> Check:
 def _checked(
     name: str,
     env: Environment,
-    find_faults: Callable[["SyncPrefectClient", Environment], Iterable[str]],
+    find_faults: Callable[["Client", Environment], Iterable[str]],
 ) -> Check:
     state = own_server(env)
     if state is not None and not env.is_port_given and env.api_url is None:
@@ -54,7 +54,7 @@ def _checked(
     return Check(name, CheckStatus.OK, "all are there")
 
 
-def _missing_pools(client: "SyncPrefectClient", env: Environment) -> Iterable[str]:
+def _missing_pools(client: "Client", env: Environment) -> Iterable[str]:
     found = {pool.name: pool for pool in client.read_work_pools()}
     for pool in pools_of(env):
         if pool.name not in found:
@@ -63,7 +63,7 @@ def _missing_pools(client: "SyncPrefectClient", env: Environment) -> Iterable[st
             yield f"{pool.name} is paused, by somebody on its page"
 
 
-def _missing_workers(client: "SyncPrefectClient", env: Environment) -> Iterable[str]:
+def _missing_workers(client: "Client", env: Environment) -> Iterable[str]:
     known = {pool.name for pool in client.read_work_pools()}
     for pool in pools_of(env):
         workers = client.read_workers_for_work_pool(pool.name) if pool.name in known else []
@@ -71,7 +71,7 @@ def _missing_workers(client: "SyncPrefectClient", env: Environment) -> Iterable[
             yield f"no worker of {pool.name} is online"
 
 
-def _missing_automations(client: "SyncPrefectClient", env: Environment) -> Iterable[str]:
+def _missing_automations(client: "Client", env: Environment) -> Iterable[str]:
     from blocks.automations import read_automations  # noqa: PLC0415 - after Prefect's variables
 
     found = {automation.name: automation for automation in client.read_automations()}

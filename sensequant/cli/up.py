@@ -17,7 +17,7 @@ from sensequant.cli.workers import start_workers, stop_workers, why_dead
 from sensequant.errors import SenseQuantError
 
 if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
+    from blocks.clients import Client
 
 __all__ = ["start_machine", "start_server", "stop_machine"]
 
@@ -78,7 +78,7 @@ def stop_machine(env: Environment) -> Iterator[Fact]:
     yield ("server", found)
 
 
-def _end_what_crashed(client: "SyncPrefectClient") -> Iterator[Fact]:
+def _end_what_crashed(client: "Client") -> Iterator[Fact]:
     from tasks.tidying import end_orphans  # noqa: PLC0415 - Prefect reads its variables first
 
     tidied = end_orphans(client, now=datetime.now(UTC))
@@ -87,7 +87,7 @@ def _end_what_crashed(client: "SyncPrefectClient") -> Iterator[Fact]:
         yield ("ended what crashed runs had left", found)
 
 
-def _wait_for_worker(client: "SyncPrefectClient", env: Environment, pool: str, name: str) -> None:
+def _wait_for_worker(client: "Client", env: Environment, pool: str, name: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         for worker in client.read_workers_for_work_pool(pool):

@@ -150,7 +150,7 @@ def test_up_finds_and_down_stops_once(
     state = own_server(shared)
     assert state is not None
 
-    assert main(["up", *place]) == 0
+    assert main(["up", "--server-only", *place]) == 0
     assert "server: found, Prefect " in capsys.readouterr().out
     assert main(["down", *place]) == 0
     assert f"server: stopped, process {state.pid}" in capsys.readouterr().out
