@@ -31,6 +31,7 @@ __all__ = [
     "derive_seed",
     "digest_of",
     "digest_of_files",
+    "explain_skip",
     "finite_or_none",
 ]
 
@@ -64,6 +65,25 @@ class SkipReason(StrEnum):
     SEEN_IN_TRAINING = "seen_in_training"
     NO_EARLIER_TRAINING = "no_earlier_training"
     NO_BENCHMARK = "no_benchmark"
+
+
+_EXPLANATIONS = {
+    SkipReason.PRE_LISTING: "The symbol was not listed yet.",
+    SkipReason.NO_DATA: "The store holds no bars of the symbol for these days.",
+    SkipReason.INVALID_BARS: "The bars contradict themselves, the calendar or their format.",
+    SkipReason.UNKNOWN_SYMBOL: "The source of bars does not know the symbol.",
+    SkipReason.INSUFFICIENT_HISTORY: "No bar has enough bars before it to compute a feature.",
+    SkipReason.INSUFFICIENT_FUTURE: "No outcome is known yet: all lie behind the last bar.",
+    SkipReason.INSUFFICIENT_SAMPLES: "Too few labelled rows are left to learn from or to score.",
+    SkipReason.ONE_CLASS: "All labels are the same, so there is nothing to tell apart.",
+    SkipReason.SUSPENDED: "The symbol was not traded any more while the market was.",
+    SkipReason.NO_FEATURES: "The symbol's features and labels could not be computed.",
+    SkipReason.NO_TEACHER: "No teacher was trained from which a student could learn.",
+    SkipReason.NO_LATER_WINDOW: "No later window exists on which the student could be scored.",
+    SkipReason.SEEN_IN_TRAINING: "The model has learnt from these days and cannot be judged there.",
+    SkipReason.NO_EARLIER_TRAINING: "No model was trained on days before this period.",
+    SkipReason.NO_BENCHMARK: "The benchmark has no bars for these days.",
+}
 
 
 class Config(BaseModel):
@@ -136,6 +156,11 @@ def derive_seed(seed: int, *names: str) -> int:
     """
     text = "\0".join([str(seed), *names])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def explain_skip(reason: SkipReason) -> str:
+    """Return one plain sentence that tells a person why something was skipped."""
+    return _EXPLANATIONS[reason]
 
 
 def finite_or_none(value: float | np.floating[Any] | None) -> float | None:

@@ -47,13 +47,21 @@ class WindowConfig(Config):
         le=1000,
         description="Training rows (after purging) below which a window is skipped.",
     )
+    early_life_days: int = Field(
+        default=180,
+        ge=0,
+        le=3650,
+        description="Calendar days after its listing in which a symbol's windows count as early "
+        "life; 0 for never. They are marked, not skipped.",
+    )
 
 
 class Window(Record):
     """First and last day from which one teacher learns.
 
     `index` counts the windows of the range from 0, skipped ones included. `listed_on` is the
-    symbol's first session where that lies inside the range.
+    symbol's first session where that lies inside the range; `is_early_life` says that the window
+    starts within the first days after it, when prices still settle and features warm up.
     """
 
     symbol: str
@@ -62,6 +70,7 @@ class Window(Record):
     index: NonNegativeInt
     listed_on: date | None = None
     is_cut_by_listing: bool = False
+    is_early_life: bool = False
 
     @property
     def label(self) -> str:
@@ -97,6 +106,8 @@ class WindowFunnel(Record):
     n_unlabelled_beyond_last_bar: NonNegativeInt
     n_unlabelled_missing_bar: NonNegativeInt
     n_unlabelled_unexplained_gap: NonNegativeInt
+    n_unlabelled_missing_volatility: NonNegativeInt
+    n_unlabelled_missing_benchmark: NonNegativeInt
     n_train: NonNegativeInt | None = None
     n_validation: NonNegativeInt | None = None
     n_purged: NonNegativeInt | None = None
@@ -123,7 +134,7 @@ def plan_windows(
     first_session, last_session
         Sessions of the symbol's first and last stored bar; both None without any bar.
     config
-        Length of a window.
+        Length of a window and of a symbol's early life.
     market
         First and last session of which the store holds a bar of any symbol. With it, a first bar
         on the market's first session of the range is no listing, and silence while others traded
@@ -136,7 +147,8 @@ def plan_windows(
         outside the store (or behind the symbol's last bar, `market` unknown). As
         `pre_listing`: the window ends before the first bar. As `suspended`: it starts after the
         symbol's last bar while the market still traded (suspended, delisted or merged). A window
-        in which the first bar falls starts at that bar and says so.
+        in which the first bar falls starts at that bar and says so, and the windows of a symbol's
+        early life are marked.
 
     Raises
     ------
@@ -163,6 +175,7 @@ def plan_windows(
             traded=(first_session, last_session),
             is_listing=_is_listing(first_session, start=start, market=market),
             market=market,
+            early_life_days=config.early_life_days,
         )
         for window in _spans(symbol, start=start, end=end, window_days=config.window_days)
     ]
@@ -211,6 +224,8 @@ def count_funnel(
         n_unlabelled_beyond_last_bar=int((reasons == "beyond_last_bar").sum()),
         n_unlabelled_missing_bar=int((reasons == "missing_bar").sum()),
         n_unlabelled_unexplained_gap=int((reasons == "unexplained_gap").sum()),
+        n_unlabelled_missing_volatility=int((reasons == "missing_volatility").sum()),
+        n_unlabelled_missing_benchmark=int((reasons == "missing_benchmark").sum()),
         n_train=None if split is None else split.train.size,
         n_validation=None if split is None else split.validation.size,
         n_purged=None if split is None else split.purged.size,
@@ -259,6 +274,7 @@ def _planned(
     traded: tuple[date, date],
     is_listing: bool,
     market: tuple[date, date] | None,
+    early_life_days: int,
 ) -> PlannedWindow:
     first_session, last_session = traded
     if window.end < first_session:
@@ -268,10 +284,14 @@ def _planned(
         return PlannedWindow(window, SkipReason.SUSPENDED if is_silent else SkipReason.NO_DATA)
     if not is_listing:
         return PlannedWindow(window, None)
-    if window.start >= first_session:
-        return PlannedWindow(window.model_copy(update={"listed_on": first_session}), None)
-    cut = {"listed_on": first_session, "start": first_session, "is_cut_by_listing": True}
-    return PlannedWindow(window.model_copy(update=cut), None)
+    start = max(window.start, first_session)
+    known = {
+        "listed_on": first_session,
+        "start": start,
+        "is_cut_by_listing": start > window.start,
+        "is_early_life": (start - first_session).days < early_life_days,
+    }
+    return PlannedWindow(window.model_copy(update=known), None)
 
 
 def _require_order(where: str, first: date, last: date) -> None:

@@ -12,10 +12,12 @@ from pydantic import Field, ValidationError
 from sensequant.records import (
     Config,
     Record,
+    SkipReason,
     code_version,
     derive_seed,
     digest_of,
     digest_of_files,
+    explain_skip,
     finite_or_none,
 )
 
@@ -128,6 +130,18 @@ def test_seeds_differ_by_use_and_fit_lightgbm() -> None:
 def test_what_is_not_finite_becomes_missing(value: float | None, expected: float | None) -> None:
     """Missing, NaN and infinite are all None."""
     assert finite_or_none(value) == expected
+
+
+@pytest.mark.parametrize("reason", SkipReason)
+def test_every_reason_to_skip_is_told_in_one_sentence(reason: SkipReason) -> None:
+    """No code, no jargon of ours, one full stop; and no two reasons say the same."""
+    sentence = explain_skip(reason)
+
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert sentence.count(".") == 1
+    assert reason.value not in sentence
+    assert sum(explain_skip(other) == sentence for other in SkipReason) == 1
 
 
 def test_the_code_version_is_a_digest_and_stable() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sensequant.errors import ConfigError
+from sensequant.labels import UNLABELLED_REASONS
 from sensequant.records import SkipReason
 from sensequant.splits import Split
 from sensequant.windows import (
@@ -80,9 +81,33 @@ def test_a_listing_cuts_its_window() -> None:
         index=1,
         listed_on=listed,
         is_cut_by_listing=True,
+        is_early_life=True,
     )
     assert (plan[2].window.start, plan[2].window.is_cut_by_listing) == (date(2022, 12, 27), False)
     assert plan[2].window.listed_on == listed
+
+
+def test_the_first_days_after_a_listing_are_early_life() -> None:
+    """Listed on 2022-08-01, the windows start 0, 148, 328 and 508 days after it."""
+
+    def marked(early_life_days: int, listed: date = date(2022, 8, 1)) -> list[bool]:
+        config = WindowConfig(early_life_days=early_life_days)
+        plan = plan_windows(
+            "M&M",
+            start=START,
+            end=END,
+            first_session=listed,
+            last_session=date(2024, 6, 28),
+            config=config,
+        )
+        return [planned.window.is_early_life for planned in plan]
+
+    assert marked(180) == [False, True, True, False, False]
+    assert marked(148) == [False, True, False, False, False]
+    assert marked(149) == [False, True, True, False, False]
+    assert marked(0) == [False] * 5
+    # A symbol that was listed before the range: its listing is not known.
+    assert marked(3650, date(2021, 12, 31)) == [False] * 5
 
 
 def test_a_listing_on_the_first_day_of_a_window_cuts_nothing() -> None:
@@ -211,13 +236,14 @@ def test_a_window_survives_the_disk() -> None:
 def _rows() -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "symbol": ["AAA"] * 6 + ["BBB"],
-            "session": [date(2022, 1, 3) + timedelta(days=day) for day in [*range(6), 2]],
-            "sma_20_to_close": [None, None, 0.1, 0.2, 0.3, 0.4, 0.5],
-            "return_1": [None, 0.1, None, 0.2, 0.3, 0.4, 0.5],
-            "label": pl.Series([1, 0, 1, None, None, None, 1], dtype=pl.Int8),
+            "symbol": ["AAA"] * 8 + ["BBB"],
+            "session": [date(2022, 1, 3) + timedelta(days=day) for day in [*range(8), 2]],
+            "sma_20_to_close": [None, None, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+            "return_1": [None, 0.1, None, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+            "label": pl.Series([1, 0, 1, *[None] * 5, 1], dtype=pl.Int8),
             "unlabelled_reason": [
-                None, None, None, "missing_bar", "unexplained_gap", "beyond_last_bar", None,
+                None, None, None, "missing_bar", "unexplained_gap", "beyond_last_bar",
+                "missing_volatility", "missing_benchmark", None,
             ],
         }
     )  # fmt: skip
@@ -236,20 +262,23 @@ def test_a_slice_holds_both_ends_and_one_symbol() -> None:
 
 
 def test_the_funnel_counts_every_step() -> None:
-    """Six bars, five with a feature, of those two labelled and one unlabelled by each reason."""
-    rows = _rows()[:6]
+    """Eight bars, seven with a feature, of those two labelled, one unlabelled by each reason."""
+    rows = _rows()[:8]
     split = Split(train=np.array([0]), validation=np.array([1]), purged=np.array([], dtype=int))
 
     assert usable_rows(rows, COLUMNS).height == 2
     assert count_funnel(rows, COLUMNS) == WindowFunnel(
-        n_bars=6,
-        n_feature_rows=5,
+        n_bars=8,
+        n_feature_rows=7,
         n_labelled=2,
         n_positive=1,
         n_unlabelled_beyond_last_bar=1,
         n_unlabelled_missing_bar=1,
         n_unlabelled_unexplained_gap=1,
+        n_unlabelled_missing_volatility=1,
+        n_unlabelled_missing_benchmark=1,
     )
+    assert set(rows["unlabelled_reason"].drop_nulls()) == set(UNLABELLED_REASONS)
     counted = count_funnel(rows, COLUMNS, split=split)
     assert (counted.n_train, counted.n_validation, counted.n_purged) == (1, 1, 0)
 
@@ -270,6 +299,8 @@ def _funnel(**counts: int | None) -> WindowFunnel:
         "n_unlabelled_beyond_last_bar": 7,
         "n_unlabelled_missing_bar": 0,
         "n_unlabelled_unexplained_gap": 0,
+        "n_unlabelled_missing_volatility": 0,
+        "n_unlabelled_missing_benchmark": 0,
     }
     return WindowFunnel.model_validate(usual | counts)
 
@@ -302,7 +333,13 @@ def test_the_least_number_of_samples_is_a_setting() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"window_days": 29}, {"window_days": 366}, {"min_samples": 9}, {"min_samples": 1001}],
+    [
+        {"window_days": 29},
+        {"window_days": 366},
+        {"min_samples": 9},
+        {"min_samples": 1001},
+        {"early_life_days": -1},
+    ],
 )
 def test_settings_outside_their_bounds_are_refused(setting: dict[str, int]) -> None:
     """Each setting has bounds."""
