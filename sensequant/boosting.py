@@ -1,26 +1,21 @@
 """Gradient boosting: the only module that knows LightGBM.
 
-Belongs here: the device that a fit runs on, fitting, and saving and loading as text. Does not
-belong here: the settings (`booster_config`), what is learnt from which rows (`teacher`, `student`),
-and the check of a text before LightGBM may see it (`model_text`).
+Belongs here: fitting, and saving and loading as text. Does not belong here: the settings
+(`booster_config`), the device that a fit runs on (`devices`), what is learnt from which rows
+(`teacher`, `student`), and the check of a text before LightGBM may see it (`model_text`).
 
 Conventions: features are a float64 array of shape (n_rows, n_columns) in which NaN means missing;
 infinity is refused. Fits are deterministic: `deterministic=true` with histograms built column by
 column gives the same trees for any number of threads, and the one line of the text that names the
-number of threads is written with a fixed value. LightGBM prints nothing: it runs at verbosity -1,
-and whether a GPU works is asked in a child process, because LightGBM prints a refusal past Python.
+number of threads is written with a fixed value. LightGBM prints nothing: it runs at verbosity -1.
 
 Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree".
 """
 
 import hashlib
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
@@ -30,6 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sensequant.booster_config import BoosterConfig
+from sensequant.devices import resolve_device
 from sensequant.errors import ConfigError, InvalidBarsError, RecordError
 from sensequant.model_text import read_model_text, verify_digest
 
@@ -43,7 +39,7 @@ __all__ = [
     "fit_predictor",
     "load_booster",
     "predict",
-    "resolve_device",
+    "split_counts",
     "train_booster",
 ]
 
@@ -55,13 +51,6 @@ Objective = Literal["binary", "cross_entropy"]
 # LightGBM types its callbacks loosely; its training function is wrapped here, once.
 _train = cast("Callable[..., lightgbm.Booster]", lightgbm.train)  # pyright: ignore[reportUnknownMemberType]
 
-_PROBE_SECONDS = 120
-_PROBE = """
-import json, sys
-import lightgbm, numpy
-rows = lightgbm.Dataset(numpy.arange(64.0).reshape(32, 2), numpy.arange(32) % 2)
-lightgbm.train(json.loads(sys.argv[1]), rows, num_boost_round=1)
-"""
 _COLUMN_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _THREADS_LINE = re.compile(r"^\[num_threads: \d+\]$", flags=re.MULTILINE)
 
@@ -103,6 +92,11 @@ class TrainingData:
         if self.weights is not None and not (np.isfinite(self.weights) & (self.weights > 0)).all():
             raise ConfigError("weights are not all finite and positive")
         _check_names(self.columns)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "TrainingData":
+        """Return the rows at the given positions, in their order."""
+        weights = None if self.weights is None else self.weights[indices]
+        return TrainingData(self.features[indices], self.targets[indices], self.columns, weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,37 +159,6 @@ def feature_matrix(frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
         )
     matrix = frame.select(pl.col(name).cast(pl.Float64) for name in columns).to_numpy()
     return np.ascontiguousarray(matrix, dtype=np.float64)
-
-
-def resolve_device(config: BoosterConfig) -> str:
-    """Return the device that a fit will use: asked for and working, never assumed.
-
-    A tiny model is fitted on it in a child process, once per device. The answer is `cpu`, `gpu`
-    or `cuda`.
-
-    Raises
-    ------
-    ConfigError
-        The device was asked for by name and this build or machine has it not.
-    """
-    if config.device == "cpu":
-        return "cpu"
-    candidates = ("cuda", "gpu") if config.device == "auto" else (config.device,)
-    refusals: dict[str, str] = {}
-    for device in candidates:
-        refusal = _refusal_of(device, config.gpu_platform_id, config.gpu_device_id)
-        if refusal is None:
-            return device
-        refusals[device] = refusal
-    if config.device == "auto":
-        return "cpu"
-    raise ConfigError(
-        "LightGBM cannot use the device",
-        where="device",
-        expected=config.device,
-        found=refusals[config.device],
-        remedy="install a LightGBM build and driver for this device, or set device to cpu or auto",
-    )
 
 
 def fit_predictor(
@@ -330,33 +293,10 @@ def predict(predictor: Predictor, features: Floats, *, n_threads: int) -> Floats
     return cast("Floats", scores)
 
 
-@cache
-def _refusal_of(device: str, platform_id: int, device_id: int) -> str | None:
-    parameters = {
-        "objective": "binary",
-        "device_type": device,
-        "gpu_platform_id": platform_id,
-        "gpu_device_id": device_id,
-        "min_data_in_leaf": 1,
-        "verbosity": -1,
-        "num_threads": 1,
-    }
-    try:
-        probe = subprocess.run(  # noqa: S603 - a constant program and numbers that were checked
-            [sys.executable, "-c", _PROBE, json.dumps(parameters)],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_PROBE_SECONDS} seconds"
-    if probe.returncode == 0:
-        return None
-    said = [line for line in probe.stderr.splitlines() if "LightGBMError:" in line]
-    if not said:
-        return f"the probe ended with code {probe.returncode}"
-    return said[-1].partition("LightGBMError:")[2].strip()
+def split_counts(predictor: Predictor) -> npt.NDArray[np.int64]:
+    """Return how many splits use each column, shape (n_columns,)."""
+    counts = predictor.booster.feature_importance("split", iteration=predictor.n_rounds)
+    return counts.astype(np.int64)
 
 
 def _parameters(

@@ -1,32 +1,30 @@
 """The teacher: the model that sees the labels of one window first.
 
 Belongs here: the steps from the labelled rows of one window to a model, its out-of-fold
-probabilities and the record of both. Does not belong here: LightGBM (`boosting`), the rule that
-splits (`splits`), what the student makes of the probabilities (`student`).
+probabilities and the record of both. Does not belong here: the form of that record
+(`teacher_record`), LightGBM (`boosting`), the rule that splits (`splits`), the models of the folds
+(`cross_fitting`), the search for settings (`tuning`), what the student makes of the probabilities
+(`student`).
 
-Steps: drop rows without a label; hold out the last part, purged; fit with early stopping on it and
-so choose the number of rounds; cross-fit with that number over purged folds, so that the
-probability of each row comes from models that saw neither its label nor one that overlaps it; fit
-the model that is kept on all labelled rows with the same number of rounds.
+Steps: drop rows without a label; hold out the last part, purged; search for settings in the rest,
+where asked to; fit with early stopping on the held-out part and so choose the number of rounds;
+cross-fit with that number over purged folds, so that the probability of each row comes from models
+that saw neither its label nor one that overlaps it; fit the model that is kept on all labelled rows
+with the same number of rounds. Weights enter every fit and no figure.
 
 Conventions: probabilities are of label 1, in [0, 1]; null means that no model could say.
-Out-of-fold probabilities are stated at one fixed share of label 1: the share that a fold's model
-saw is the opposite of what was held out. Definitions, and what the figures cannot show, stand in
-`docs/methods/teacher-and-student.md`.
+Definitions, and what the figures cannot show, stand in `docs/methods/teacher.md`.
 
-Sources: M. Lopez de Prado (2018), "Advances in Financial Machine Learning", ch. 7 (purging);
-C. Elkan (2001), "The foundations of cost-sensitive learning", theorem 2 (change of base rate).
+Source: M. Lopez de Prado (2018), "Advances in Financial Machine Learning", ch. 7 (purging).
 """
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import Field
-from scipy.special import expit, logit
+from pydantic import Field, model_validator
 
 from sensequant.booster_config import BoosterConfig
 from sensequant.boosting import (
@@ -39,10 +37,21 @@ from sensequant.boosting import (
     predict,
     train_booster,
 )
+from sensequant.cross_fitting import CrossFit, cross_fit, is_one_class
+from sensequant.devices import resolve_device
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
-from sensequant.evaluation.measures import brier_score, log_loss, precision_recall_f1, roc_auc
-from sensequant.records import Config, Finite, Record, derive_seed, digest_of
+from sensequant.records import Config, derive_seed, digest_of
 from sensequant.splits import IntArray, Split, SplitConfig, purged_folds, split_validation
+from sensequant.teacher_metrics import ScoredRows, ScoreMetrics, score_metrics
+from sensequant.teacher_record import (
+    IMPORTANCE_SCHEMA,
+    ROW_COLUMNS,
+    TEACHER_ROWS_SCHEMA,
+    TeacherCounts,
+    TeacherMetadata,
+    TeacherResult,
+)
+from sensequant.tuning import Tuned, TuningConfig, tune_booster
 
 __all__ = [
     "IMPORTANCE_SCHEMA",
@@ -53,31 +62,9 @@ __all__ = [
     "TeacherCounts",
     "TeacherMetadata",
     "TeacherResult",
+    "require_device",
     "train_teacher",
 ]
-
-TEACHER_ROWS_SCHEMA = pl.Schema(
-    {
-        "symbol": pl.String,
-        "session": pl.Date,
-        "session_number": pl.Int32,
-        "label_end": pl.Date,
-        "label_end_number": pl.Int32,
-        "label": pl.Int8,
-        "forward_return": pl.Float64,
-        "fold": pl.Int8,
-        "teacher_probability": pl.Float64,
-        "is_validation": pl.Boolean,
-    }
-)
-ROW_COLUMNS = tuple(TEACHER_ROWS_SCHEMA.names()[:7])
-"""What a row must say besides its features."""
-
-IMPORTANCE_SCHEMA = pl.Schema({"feature": pl.String, "gain": pl.Float64, "n_splits": pl.Int64})
-"""One row per feature column, most gain first."""
-
-_DECISION_THRESHOLD = 0.5
-_LEAST_PROBABILITY = 1e-12
 
 
 class TeacherConfig(Config):
@@ -95,72 +82,34 @@ class TeacherConfig(Config):
         le=0.95,
         description="Share of label 1 at which out-of-fold probabilities are stated (fraction).",
     )
+    scope: Literal["symbol", "universe"] = Field(
+        default="symbol",
+        description="Whose rows one teacher learns from (name): one symbol, or all of a window.",
+    )
+    n_interval_draws: int = Field(
+        default=200,
+        ge=0,
+        le=5000,
+        description="Bootstrap draws behind the intervals of a window's figures (count); 0 for no "
+        "intervals.",
+    )
+    interval_confidence: float = Field(
+        default=0.95,
+        ge=0.5,
+        le=0.999,
+        description="Two-sided coverage of the intervals of a window's figures (fraction).",
+    )
+    tuning: TuningConfig = Field(
+        default_factory=TuningConfig, description="Search for the model's settings (settings)."
+    )
 
-
-class ScoreMetrics(Record):
-    """Figures of merit of one set of scored rows; None where the rows do not define one."""
-
-    n: int
-    n_positive: int
-    roc_auc: Finite | None
-    log_loss: Finite | None
-    brier_score: Finite | None
-    precision: Finite | None
-    recall: Finite | None
-    f1: Finite | None
-
-
-class TeacherCounts(Record):
-    """Rows at every step of one window."""
-
-    n_rows: int
-    n_without_label: int
-    n_labelled: int
-    n_positive: int
-    n_train: int
-    n_validation: int
-    n_purged: int
-    n_with_probability: int
-    n_fold_one_class: int
-    n_fold_too_small: int
-
-
-class TeacherMetadata(Record):
-    """What one teacher is, on what it was trained and how it did.
-
-    `validation` is measured on the rows that also chose the number of rounds; `out_of_fold` on
-    probabilities whose models saw no overlapping label. Both lie inside the window, so neither is
-    evidence of what a later window will bring.
-    """
-
-    columns: tuple[str, ...]
-    missing_frac: dict[str, Finite]
-    first_session: dt.date
-    last_session: dt.date
-    last_label_end: dt.date
-    counts: TeacherCounts
-    positive_frac: Finite
-    validation: ScoreMetrics
-    out_of_fold: ScoreMetrics
-    fold_positive_frac: tuple[Finite | None, ...]
-    best_iteration: int
-    n_trees: int
-    final_fit_rows: Literal["all_labelled"]
-    device: str
-    parameters: dict[str, str]
-    model_sha256: str
-    config_digest: str
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class TeacherResult:
-    """A teacher with its rows (`TEACHER_ROWS_SCHEMA`) and importances (`IMPORTANCE_SCHEMA`)."""
-
-    model_text: str
-    rows: pl.DataFrame
-    importance: pl.DataFrame
-    metadata: TeacherMetadata
+    @model_validator(mode="after")
+    def _refuse_settings_without_effect(self) -> Self:
+        default = type(self).model_fields["interval_confidence"].default
+        if not self.n_interval_draws and self.interval_confidence != default:
+            message = "interval_confidence has no effect while n_interval_draws is 0"
+            raise ValueError(message)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +123,19 @@ class _Window:
     seed: int
     n_threads: int
 
-    def part(self, indices: IntArray) -> TrainingData:
-        return TrainingData(
-            self.data.features[indices], self.data.targets[indices], self.data.columns
-        )
 
+def require_device(config: TeacherConfig) -> str:
+    """Return the device that teachers are trained on, before any of them is.
 
-@dataclass(frozen=True, slots=True)
-class _CrossFit:
-    fold: IntArray
-    probability: Floats
-    positive_frac: tuple[float | None, ...]
-    left_out: dict[str, int]
+    A run asks once, so that a GPU that this machine or this build of LightGBM lacks is one refusal
+    of the request and not a failure of every window. The answer is `cpu`, `gpu` or `cuda`.
+
+    Raises
+    ------
+    ConfigError
+        The device was asked for by name and does not work here.
+    """
+    return resolve_device(config.booster)
 
 
 def train_teacher(
@@ -196,8 +146,9 @@ def train_teacher(
     min_samples: int,
     seed: int,
     n_threads: int,
+    weight_column: str | None = None,
 ) -> TeacherResult:
-    """Train the teacher of one window.
+    """Train the teacher of one window, on the rows of one symbol or of many.
 
     Parameters
     ----------
@@ -207,13 +158,15 @@ def train_teacher(
     columns
         Feature columns to learn from, in this order.
     config
-        Model and split.
+        Model, split, intervals and tuning; its `scope` is up to whoever chooses the rows.
     min_samples
         Labelled rows below which the window is not trained (count).
     seed
         Of bagging and column sampling in every fit.
     n_threads
         Threads of each fit; it changes no byte of the result.
+    weight_column
+        Column with the positive weight of each labelled row in every fit; None for equal weights.
 
     Returns
     -------
@@ -228,23 +181,35 @@ def train_teacher(
         One class among the labels of the window or of its training part.
     RecordError
         A column is missing.
+    ConfigError
+        A weight is missing or not positive; LightGBM refuses the settings or the device.
     """
-    labelled = _labelled_rows(rows, min_samples=min_samples)
-    targets = labelled["label"].cast(pl.Float64).to_numpy()
+    labelled = _labelled_rows(rows, min_samples=min_samples, weight_column=weight_column)
     window = _Window(
         labelled=labelled,
-        data=TrainingData(feature_matrix(labelled, columns), targets, tuple(columns)),
+        data=_training_data(labelled, columns, weight_column),
         split=split_validation(*_numbers(labelled), config.split),
         config=config,
         seed=seed,
         n_threads=n_threads,
     )
-    chosen = _choose_rounds(window)
-    crossed = _cross_fit(window, n_rounds=chosen.n_rounds)
+    train = window.data.take(window.split.train)
+    _require_two_classes(train)
+    tuned = _tuned(window, train)
+    chosen = _choose_rounds(window, train, tuned.booster)
+    crossed = cross_fit(
+        window.data,
+        purged_folds(*_numbers(labelled), config.split),
+        config=tuned.booster,
+        n_rounds=chosen.n_rounds,
+        reference_positive_frac=config.reference_positive_frac,
+        seed=seed,
+        n_threads=n_threads,
+    )
     final = train_booster(
         window.data,
         objective="binary",
-        config=config.booster,
+        config=tuned.booster,
         seed=derive_seed(seed, "final"),
         n_threads=n_threads,
         n_rounds=chosen.n_rounds,
@@ -252,18 +217,34 @@ def train_teacher(
     return TeacherResult(
         model_text=final.model_text,
         rows=_teacher_rows(window, crossed),
-        importance=_importance(final),
-        metadata=_metadata(window, n_rows=rows.height, chosen=chosen, crossed=crossed, final=final),
+        importance=_importance(final, crossed),
+        trials=tuned.trials,
+        metadata=TeacherMetadata(
+            **_facts_of_rows(window),
+            **_facts_of_model(final),
+            counts=_counts(window, n_rows=rows.height, crossed=crossed),
+            validation=_validation_metrics(window, chosen),
+            out_of_fold=_out_of_fold_metrics(window, crossed),
+            fold_positive_frac=crossed.positive_frac,
+            final_fit_rows="all_labelled",
+            weight_column=weight_column,
+            tuning=tuned.record,
+            config_digest=digest_of(config),
+            seed=seed,
+        ),
     )
 
 
-def _labelled_rows(rows: pl.DataFrame, *, min_samples: int) -> pl.DataFrame:
-    missing = [name for name in ROW_COLUMNS if name not in rows.columns]
+def _labelled_rows(
+    rows: pl.DataFrame, *, min_samples: int, weight_column: str | None
+) -> pl.DataFrame:
+    needed = (*ROW_COLUMNS, *([] if weight_column is None else [weight_column]))
+    missing = [name for name in needed if name not in rows.columns]
     if missing:
         raise RecordError(
             "rows lack what a teacher needs",
             where=", ".join(missing),
-            expected=", ".join(ROW_COLUMNS),
+            expected=", ".join(needed),
             found=", ".join(rows.columns),
         )
     labelled = rows.drop_nulls("label").sort("session_number", "symbol")
@@ -289,132 +270,112 @@ def _numbers(labelled: pl.DataFrame) -> tuple[IntArray, IntArray]:
     return starts, ends
 
 
-def _choose_rounds(window: _Window) -> Predictor:
-    train = window.part(window.split.train)
-    least = window.config.booster.smallest_training_part
+def _training_data(
+    labelled: pl.DataFrame, columns: Sequence[str], weight_column: str | None
+) -> TrainingData:
+    weights = None if weight_column is None else labelled[weight_column].cast(pl.Float64)
+    return TrainingData(
+        feature_matrix(labelled, columns),
+        labelled["label"].cast(pl.Float64).to_numpy(),
+        tuple(columns),
+        None if weights is None else weights.to_numpy(),
+    )
+
+
+def _require_two_classes(train: TrainingData) -> None:
+    if len(train.targets) and is_one_class(train.targets):
+        raise DegenerateLabelsError("training part of the window has one class only")
+
+
+def _tuned(window: _Window, train: TrainingData) -> Tuned:
+    n_trials, booster = window.config.tuning.n_trials, window.config.booster
+    if not n_trials or not len(train.targets):
+        return Tuned.without_trials(booster)
+    sessions, ends = (numbers[window.split.train] for numbers in _numbers(window.labelled))
+    return tune_booster(
+        train,
+        purged_folds(sessions, ends, window.config.split),
+        booster=booster,
+        n_trials=n_trials,
+        seed=derive_seed(window.seed, "tuning"),
+        n_threads=window.n_threads,
+    )
+
+
+def _choose_rounds(window: _Window, train: TrainingData, booster: BoosterConfig) -> Predictor:
+    least = booster.smallest_training_part
     if len(train.targets) < least:
         raise InsufficientHistoryError(
             "training part is too small for a single split of a tree",
             expected=f"at least {least} rows (min_child_samples in two leaves, after subsample)",
             found=f"{len(train.targets)} after the validation part and the purge",
         )
-    if _is_one_class(train.targets):
-        raise DegenerateLabelsError("training part of the window has one class only")
     return fit_predictor(
         train,
         objective="binary",
-        config=window.config.booster,
+        config=booster,
         seed=derive_seed(window.seed, "rounds"),
         n_threads=window.n_threads,
-        validation=window.part(window.split.validation),
+        validation=window.data.take(window.split.validation),
     )
 
 
-def _cross_fit(window: _Window, *, n_rounds: int) -> _CrossFit:
-    n_rows = len(window.data.targets)
-    fold = np.full(n_rows, -1)
-    probability = np.full(n_rows, np.nan)
-    shares: list[float | None] = []
-    left_out = {"one_class": 0, "too_small": 0}
-    for number, split in enumerate(purged_folds(*_numbers(window.labelled), window.config.split)):
-        fold[split.validation] = number
-        train = window.part(split.train)
-        reason = _why_not(train, window.config.booster)
-        shares.append(float(train.targets.mean()) if len(train.targets) else None)
-        if reason is not None:
-            left_out[reason] += len(split.validation)
-            continue
-        predictor = fit_predictor(
-            train,
-            objective="binary",
-            config=window.config.booster,
-            seed=derive_seed(window.seed, "fold", str(number)),
-            n_threads=window.n_threads,
-            n_rounds=n_rounds,
-        )
-        held_out = window.data.features[split.validation]
-        scores = predict(predictor, held_out, n_threads=window.n_threads)
-        probability[split.validation] = _at_base_rate(
-            scores,
-            learnt=float(train.targets.mean()),
-            wanted=window.config.reference_positive_frac,
-        )
-    return _CrossFit(fold, probability, tuple(shares), left_out)
-
-
-def _why_not(train: TrainingData, config: BoosterConfig) -> str | None:
-    if len(train.targets) < config.smallest_training_part:
-        return "too_small"
-    return "one_class" if _is_one_class(train.targets) else None
-
-
-def _is_one_class(targets: Floats) -> bool:
-    return bool((targets == targets[0]).all())
-
-
-def _at_base_rate(scores: Floats, *, learnt: float, wanted: float) -> Floats:
-    # A fold that holds many ones leaves few to the rows that its model learns from, so that raw
-    # probabilities of different folds rank rows against the truth (AUC 0.33 on noise). Nor may the
-    # window's own share of ones be put back: it holds the row's label (pooled AUC 0.63 on noise).
-    inside = np.clip(scores, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    return expit(logit(inside) - logit(learnt) + logit(wanted))
-
-
-def _teacher_rows(window: _Window, crossed: _CrossFit) -> pl.DataFrame:
+def _teacher_rows(window: _Window, crossed: CrossFit) -> pl.DataFrame:
     is_validation = np.zeros(window.labelled.height, dtype=bool)
     is_validation[window.split.validation] = True
+    weights = window.data.weights
     return window.labelled.select(
         *(pl.col(name).cast(TEACHER_ROWS_SCHEMA[name]) for name in ROW_COLUMNS),
         fold=pl.Series(crossed.fold, dtype=pl.Int8),
         teacher_probability=pl.Series(crossed.probability).fill_nan(None),
         is_validation=pl.Series(is_validation),
+        sample_weight=pl.lit(1.0) if weights is None else pl.Series(weights),
     )
 
 
-def _importance(final: FittedBooster) -> pl.DataFrame:
+def _importance(final: FittedBooster, crossed: CrossFit) -> pl.DataFrame:
+    n_folds, n_columns = crossed.loss_increase.shape
+    nothing = [None] * n_columns
+    mean = crossed.loss_increase.mean(axis=0).tolist() if n_folds else nothing
+    deviation = crossed.loss_increase.std(axis=0, ddof=1).tolist() if n_folds > 1 else nothing
     frame = pl.DataFrame(
         {
             "feature": list(final.importance_gain),
             "gain": list(final.importance_gain.values()),
             "n_splits": list(final.n_splits.values()),
+            "permutation_log_loss": mean,
+            "permutation_log_loss_sd": deviation,
         },
         schema=IMPORTANCE_SCHEMA,
     )
     return frame.sort("gain", "feature", descending=[True, False])
 
 
-def _metadata(
-    window: _Window, *, n_rows: int, chosen: Predictor, crossed: _CrossFit, final: FittedBooster
-) -> TeacherMetadata:
-    held_out = window.part(window.split.validation)
-    scored = np.isfinite(crossed.probability)
-    missing = np.isnan(window.data.features).mean(axis=0)
-    labelled = window.labelled
-    return TeacherMetadata(
-        columns=window.data.columns,
-        missing_frac=dict(zip(window.data.columns, missing.tolist(), strict=True)),
-        first_session=labelled["session"][0],
-        last_session=labelled["session"][-1],
-        last_label_end=labelled["label_end"].sort()[-1],
-        counts=_counts(window, n_rows=n_rows, crossed=crossed),
-        positive_frac=float(window.data.targets.mean()),
-        validation=_metrics(
-            held_out.targets, predict(chosen, held_out.features, n_threads=window.n_threads)
-        ),
-        out_of_fold=_metrics(window.data.targets[scored], crossed.probability[scored]),
-        fold_positive_frac=crossed.positive_frac,
-        best_iteration=chosen.n_rounds,
-        n_trees=final.n_trees,
-        final_fit_rows="all_labelled",
-        device=final.parameters["device_type"],
-        parameters=dict(final.parameters),
-        model_sha256=final.sha256,
-        config_digest=digest_of(window.config),
-        seed=window.seed,
-    )
+def _facts_of_rows(window: _Window) -> dict[str, Any]:
+    labelled, data = window.labelled, window.data
+    missing = np.isnan(data.features).mean(axis=0)
+    return {
+        "symbols": tuple(labelled["symbol"].unique().sort()),
+        "columns": data.columns,
+        "missing_frac": dict(zip(data.columns, missing.tolist(), strict=True)),
+        "first_session": labelled["session"][0],
+        "last_session": labelled["session"][-1],
+        "last_label_end": labelled["label_end"].sort()[-1],
+        "positive_frac": float(data.targets.mean()),
+    }
 
 
-def _counts(window: _Window, *, n_rows: int, crossed: _CrossFit) -> TeacherCounts:
+def _facts_of_model(final: FittedBooster) -> dict[str, Any]:
+    return {
+        "best_iteration": final.best_iteration,
+        "n_trees": final.n_trees,
+        "device": final.parameters["device_type"],
+        "parameters": dict(final.parameters),
+        "model_sha256": final.sha256,
+    }
+
+
+def _counts(window: _Window, *, n_rows: int, crossed: CrossFit) -> TeacherCounts:
     n_labelled = window.labelled.height
     return TeacherCounts(
         n_rows=n_rows,
@@ -425,20 +386,34 @@ def _counts(window: _Window, *, n_rows: int, crossed: _CrossFit) -> TeacherCount
         n_validation=len(window.split.validation),
         n_purged=len(window.split.purged),
         n_with_probability=int(np.isfinite(crossed.probability).sum()),
-        n_fold_one_class=crossed.left_out["one_class"],
-        n_fold_too_small=crossed.left_out["too_small"],
+        n_fold_one_class=crossed.n_one_class,
+        n_fold_too_small=crossed.n_too_small,
     )
 
 
-def _metrics(labels: Floats, scores: Floats) -> ScoreMetrics:
-    precision, recall, f1 = precision_recall_f1(labels, scores >= _DECISION_THRESHOLD)
-    return ScoreMetrics(
-        n=len(labels),
-        n_positive=int(labels.sum()),
-        roc_auc=roc_auc(labels, scores),
-        log_loss=log_loss(labels, scores),
-        brier_score=brier_score(labels, scores),
-        precision=precision,
-        recall=recall,
-        f1=f1,
+def _validation_metrics(window: _Window, chosen: Predictor) -> ScoreMetrics:
+    held_out = window.split.validation
+    scores = predict(chosen, window.data.features[held_out], n_threads=window.n_threads)
+    return _metrics(window, held_out, scores, name="validation")
+
+
+def _out_of_fold_metrics(window: _Window, crossed: CrossFit) -> ScoreMetrics:
+    scored = np.flatnonzero(np.isfinite(crossed.probability))
+    return _metrics(window, scored, crossed.probability[scored], name="out_of_fold")
+
+
+def _metrics(window: _Window, rows: IntArray, scores: Floats, *, name: str) -> ScoreMetrics:
+    sessions, ends = _numbers(window.labelled)
+    return score_metrics(
+        ScoredRows(
+            symbols=window.labelled["symbol"][rows],
+            session_numbers=sessions[rows],
+            labels=window.data.targets[rows],
+            scores=scores,
+        ),
+        # Labels that end at a barrier are shorter; no two further apart than the longest overlap.
+        block_sessions=int((ends - sessions).max()),
+        n_draws=window.config.n_interval_draws,
+        confidence=window.config.interval_confidence,
+        seed=derive_seed(window.seed, "intervals", name),
     )

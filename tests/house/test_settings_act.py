@@ -125,6 +125,12 @@ def teacher(run: Run) -> Any:
     return content_of(folder, "labels.parquet", "importance.parquet", "model.txt")
 
 
+def figures(run: Run) -> Any:
+    teacher(run)
+    record = read_json(run.folder.teacher(run.windows_of("SIM02")[0].label) / "metadata.json")
+    return stripped(record["out_of_fold"])
+
+
 def student(run: Run) -> Any:
     window = run.windows_of("SIM02")[1]
     distillation.train_student_of(run, "SIM02", window.short)
@@ -243,6 +249,10 @@ METHOD: dict[str, Case] = {
     f"{SPLIT}.n_folds": Case(4, teacher),
     f"{SPLIT}.embargo_sessions": Case(5, teacher),
     "teacher.reference_positive_frac": Case(0.3, teacher),
+    "teacher.scope": Case("universe", teacher),
+    "teacher.n_interval_draws": Case(100, figures),
+    "teacher.interval_confidence": Case(0.8, figures),
+    "teacher.tuning.n_trials": Case(15, teacher),
     "student.temperature": Case(4.0, student),
     "student.alpha": Case(0.9, student),
     "student.num_leaves": Case(2, student),

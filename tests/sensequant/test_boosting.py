@@ -1,10 +1,6 @@
 """Fits are deterministic, silent, safe in threads, and what is saved is what was fitted."""
 
 import hashlib
-import json
-import subprocess
-import sys
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,7 +19,6 @@ from sensequant.boosting import (
     fit_predictor,
     load_booster,
     predict,
-    resolve_device,
     train_booster,
 )
 from sensequant.errors import ConfigError, DigestMismatchError, InvalidBarsError, RecordError
@@ -51,14 +46,6 @@ def _fit(
         n_threads=n_threads,
         n_rounds=n_rounds,
     )
-
-
-@pytest.fixture
-def fresh_probes() -> Generator[None]:
-    """Forget which devices were asked for, before and after."""
-    boosting._refusal_of.cache_clear()
-    yield
-    boosting._refusal_of.cache_clear()
 
 
 @pytest.mark.parametrize("objective", ["binary", "cross_entropy"])
@@ -382,83 +369,6 @@ def test_a_feature_matrix_is_by_name_with_nan_for_null() -> None:
         feature_matrix(frame, ["a", "vwap"])
 
 
-def test_the_cpu_is_never_asked() -> None:
-    """The default device needs no probe."""
-    assert resolve_device(BoosterConfig()) == "cpu"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fresh_probes")
-def test_a_device_is_what_this_machine_really_has(capfd: pytest.CaptureFixture[str]) -> None:
-    """A device works here, or is refused in LightGBM's own words; nothing is printed either way."""
-    try:
-        found, said = resolve_device(BoosterConfig(device="gpu")), ""
-    except ConfigError as error:
-        found, said = "", error.found
-
-    assert found == "gpu" or said
-    assert capfd.readouterr() == ("", "")
-
-
-class _Probes:
-    """Stands in for the child process: a device works if it is named here."""
-
-    def __init__(self, *working: str, stderr: str = "", times_out: bool = False) -> None:
-        self.working = working
-        self.stderr = stderr
-        self.times_out = times_out
-        self.asked: list[dict[str, Any]] = []
-
-    def __call__(self, command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
-        assert command[0] == sys.executable
-        parameters = json.loads(command[-1])
-        self.asked.append(parameters)
-        if self.times_out:
-            raise subprocess.TimeoutExpired(command, 1)
-        code = 0 if parameters["device_type"] in self.working else 1
-        return subprocess.CompletedProcess(command, code, stdout="", stderr=self.stderr)
-
-
-@pytest.mark.usefixtures("fresh_probes")
-@pytest.mark.parametrize(
-    ("working", "expected"),
-    [(("cuda", "gpu"), "cuda"), (("gpu",), "gpu"), ((), "cpu")],
-)
-def test_auto_takes_the_first_that_works(
-    working: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Order: cuda, gpu, cpu; each is asked once."""
-    probes = _Probes(*working)
-    monkeypatch.setattr(subprocess, "run", probes)
-
-    assert resolve_device(BoosterConfig(device="auto")) == expected
-    assert resolve_device(BoosterConfig(device="auto")) == expected
-    asked = [parameters["device_type"] for parameters in probes.asked]
-    assert asked == ["cuda", "gpu"][: len(asked)]
-
-
-@pytest.mark.usefixtures("fresh_probes")
-@pytest.mark.parametrize(
-    ("probes", "said"),
-    [
-        (_Probes(stderr="lightgbm.basic.LightGBMError: No OpenCL device found\n"), "No OpenCL"),
-        (_Probes(stderr="segmentation fault"), "ended with code 1"),
-        (_Probes(times_out=True), "no answer within"),
-    ],
-)
-def test_a_device_asked_for_and_absent_is_an_error(
-    probes: _Probes, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Never a silent fall back to the CPU: the error says what the build said and what to do."""
-    monkeypatch.setattr(subprocess, "run", probes)
-
-    with pytest.raises(ConfigError, match=said) as caught:
-        resolve_device(BoosterConfig(device="gpu", gpu_device_id=1, gpu_platform_id=2))
-
-    assert caught.value.remedy
-    assert (probes.asked[0]["gpu_device_id"], probes.asked[0]["gpu_platform_id"]) == (1, 2)
-
-
 def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
@@ -468,13 +378,15 @@ def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -
         seen.update(parameters)
         return lightgbm.Booster(model_str=text)
 
-    monkeypatch.setattr(subprocess, "run", _Probes("gpu", "cuda"))
+    def work(config: BoosterConfig) -> str:
+        return config.device
+
+    monkeypatch.setattr(boosting, "resolve_device", work)
     monkeypatch.setattr(boosting, "_train", train)
     fit_predictor(_data(), objective="binary", config=config, seed=1, n_threads=1)
     return seen
 
 
-@pytest.mark.usefixtures("fresh_probes")
 def test_gpu_settings_reach_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     """On an OpenCL device all three settings are handed over, with column-wise histograms."""
     config = BoosterConfig(device="gpu", gpu_device_id=1, gpu_platform_id=0, gpu_use_dp=True)
@@ -486,7 +398,6 @@ def test_gpu_settings_reach_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked["force_col_wise"]
 
 
-@pytest.mark.usefixtures("fresh_probes")
 def test_cuda_settings_reach_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     """On CUDA only the device is named, and histograms are row-wise, the only kind it knows."""
     asked = _asked_of_lightgbm(monkeypatch, BoosterConfig(device="cuda", gpu_device_id=1))

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn import metrics
 
+from sensequant import devices
 from sensequant.booster_config import BoosterConfig
 from sensequant.boosting import load_booster
 from sensequant.errors import (
+    ConfigError,
     DataError,
     DegenerateLabelsError,
     InsufficientHistoryError,
@@ -23,13 +25,8 @@ from sensequant.errors import (
 from sensequant.evaluation.measures import roc_auc
 from sensequant.records import digest_of
 from sensequant.splits import SplitConfig, purged_folds, split_validation
-from sensequant.teacher import (
-    IMPORTANCE_SCHEMA,
-    TEACHER_ROWS_SCHEMA,
-    TeacherConfig,
-    TeacherResult,
-    train_teacher,
-)
+from sensequant.teacher import TeacherConfig, require_device, train_teacher
+from sensequant.teacher_record import IMPORTANCE_SCHEMA, TEACHER_ROWS_SCHEMA, TeacherResult
 
 # scikit-learn has no types; it is an oracle here.
 oracle = cast("Any", metrics)
@@ -354,7 +351,35 @@ def test_a_missing_column_is_named(column: str) -> None:
         _train(_window().drop(column))
 
 
-def test_settings_are_bounded() -> None:
-    """A reference share of 0 or 1 leaves no odds."""
-    with pytest.raises(ValidationError):
-        TeacherConfig(reference_positive_frac=1.0)
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ({"reference_positive_frac": 1.0}, "reference_positive_frac"),
+        ({"n_interval_draws": -1}, "n_interval_draws"),
+        ({"interval_confidence": 1.0}, "interval_confidence"),
+        ({"n_interval_draws": 0, "interval_confidence": 0.9}, "interval_confidence"),
+        ({"scope": "sector"}, "scope"),
+    ],
+)
+def test_settings_are_bounded_and_act(setting: dict[str, Any], named: str) -> None:
+    """A share of 1 leaves no odds, a confidence without draws acts on nothing."""
+    with pytest.raises(ValidationError, match=named):
+        TeacherConfig.model_validate(setting)
+
+
+def test_a_device_is_asked_for_once_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU that is not there is one refusal of the request, with what to do."""
+
+    def refuse(*_: object) -> str:
+        return "No OpenCL device found"
+
+    monkeypatch.setattr(devices, "_refusal_of", refuse)
+    booster = BoosterConfig(device="gpu")
+
+    assert require_device(TeacherConfig()) == "cpu"
+    with pytest.raises(ConfigError, match="No OpenCL device found") as caught:
+        require_device(TeacherConfig(booster=booster))
+    assert (caught.value.expected, caught.value.where) == ("gpu", "device")
+    assert "set device to cpu or auto" in caught.value.remedy

@@ -10,7 +10,7 @@ import pytest
 
 from sensequant.evaluation.costs import round_trip_cost_frac
 from sensequant.features.registry import FeatureConfig, model_columns
-from sensequant.labels import LABEL_COLUMNS
+from sensequant.labels import LABEL_COLUMNS, UNLABELLED_REASONS
 from sensequant.market.sessions import nse_calendar
 from sensequant.records import Outcome, SkipReason
 from sensequant.runs import Stage
@@ -53,7 +53,7 @@ def test_the_funnel_of_every_teacher_adds_up(whole: Run) -> None:
     assert units
     for unit in units:
         unlabelled = [unit[name] for name in unit if name.startswith("n_unlabelled_")]
-        assert len(unlabelled) == 3
+        assert len(unlabelled) == len(UNLABELLED_REASONS)
         assert unit["n_feature_rows"] == unit["n_labelled"] + sum(unlabelled)
         assert unit["n_labelled"] == unit["n_train"] + unit["n_validation"] + unit["n_purged"]
         assert unit["n_rows"] == unit["n_labelled"] + unit["n_without_label"]
