@@ -123,11 +123,12 @@ def tune_booster(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=derive_seed(seed, "proposals"))
     study = optuna.create_study(sampler=sampler)
+    n_smallest = min(split.train.size for split in folds)
     tried = [booster]
     losses = [_loss(data, folds, booster=booster, seed=seed, n_threads=n_threads)]
     for _ in range(n_trials):
         trial = study.ask()
-        tried.append(_proposed(trial, booster))
+        tried.append(_proposed(trial, booster, n_smallest=n_smallest))
         losses.append(_loss(data, folds, booster=tried[-1], seed=seed, n_threads=n_threads))
         if losses[-1] is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -136,17 +137,22 @@ def tune_booster(
     return _chosen(tried, losses)
 
 
-def _proposed(trial: Any, booster: BoosterConfig) -> BoosterConfig:
+def _proposed(trial: Any, booster: BoosterConfig, *, n_smallest: int) -> BoosterConfig:
     changes: dict[str, float] = {
         "num_leaves": trial.suggest_int("num_leaves", 2, 127, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.005, 0.2, log=True),
-        "min_child_samples": trial.suggest_int("min_child_samples", 5, 60, log=True),
         "reg_lambda": trial.suggest_float("reg_lambda", 0.001, 100, log=True),
         "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
     }
+    share = 1.0
     if booster.bagging_freq:
         # Without bagging a share of the rows would act on nothing.
-        changes["subsample"] = trial.suggest_float("subsample", 0.5, 0.95)
+        share = changes["subsample"] = trial.suggest_float("subsample", 0.5, 0.95)
+    # Two leaves must find room in the smallest fold, or the trial would be for nothing.
+    most = max(1, min(60, int(n_smallest * share / 2)))
+    changes["min_child_samples"] = trial.suggest_int(
+        "min_child_samples", min(5, most), most, log=True
+    )
     return BoosterConfig.model_validate(booster.model_dump() | changes)
 
 

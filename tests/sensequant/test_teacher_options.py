@@ -230,13 +230,15 @@ def test_tuning_never_sees_a_label_of_the_validation_part() -> None:
         label = pl.when(pl.Series(rows)).then(1 - pl.col("label")).otherwise("label")
         return _train(window.with_columns(label=label.cast(pl.Int8)), _TUNED)
 
-    before, after, seen = _train(window, _TUNED), flipped(unseen), flipped(~unseen)
+    # Not all of them: two classes with changed names are as hard to tell apart.
+    seen = ~unseen & (np.arange(window.height) % 2 == 0)
+    before, after, other = _train(window, _TUNED), flipped(unseen), flipped(seen)
 
     assert before.trials.height == 6
     assert before.trials.equals(after.trials)
     assert before.metadata.tuning == after.metadata.tuning
     assert before.model_text != after.model_text
-    assert not before.trials.equals(seen.trials)
+    assert not before.trials.equals(other.trials)
 
 
 def test_chosen_settings_reach_the_kept_model() -> None:

@@ -131,9 +131,21 @@ def test_settings_that_cannot_split_have_no_value() -> None:
 
     assert mixed.trials["log_loss"][0] is None
     assert _record(mixed).chosen_trial > 0
-    assert _record(mixed).n_without_value == mixed.trials["log_loss"].null_count() < 13
+    assert _record(mixed).n_without_value == mixed.trials["log_loss"].null_count() == 1
     assert hopeless.booster == large
     assert (_record(hopeless).chosen_trial, _record(hopeless).n_without_value) == (0, 5)
+
+
+def test_proposals_fit_into_the_smallest_fold() -> None:
+    """Thirty rows in three folds leave 14 at least: every proposal finds room for a split."""
+    small = BoosterConfig(n_estimators=10, min_child_samples=2, early_stopping_rounds=0)
+    tuned = tune_booster(_data(n=30), _folds(30), booster=small, n_trials=40, seed=5, n_threads=1)
+    least = tuned.trials.select(2 * pl.col("min_child_samples") / pl.col("subsample"))
+
+    assert min(split.train.size for split in _folds(30)) == 14
+    assert tuned.trials["log_loss"].null_count() == 0
+    assert least.to_series().max() == pytest.approx(14, abs=2)
+    assert tuned.trials["min_child_samples"][1:].n_unique() > 1
 
 
 def test_where_every_fold_learns_from_one_class_the_given_settings_stay() -> None:
