@@ -194,7 +194,6 @@ def train_teacher(
         n_threads=n_threads,
     )
     train = window.data.take(window.split.train)
-    _require_two_classes(train)
     tuned = _tuned(window, train)
     chosen = _choose_rounds(window, train, tuned.booster)
     crossed = cross_fit(
@@ -282,14 +281,9 @@ def _training_data(
     )
 
 
-def _require_two_classes(train: TrainingData) -> None:
-    if len(train.targets) and is_one_class(train.targets):
-        raise DegenerateLabelsError("training part of the window has one class only")
-
-
 def _tuned(window: _Window, train: TrainingData) -> Tuned:
     n_trials, booster = window.config.tuning.n_trials, window.config.booster
-    if not n_trials or not len(train.targets):
+    if not n_trials:
         return Tuned.without_trials(booster)
     sessions, ends = (numbers[window.split.train] for numbers in _numbers(window.labelled))
     return tune_booster(
@@ -310,6 +304,8 @@ def _choose_rounds(window: _Window, train: TrainingData, booster: BoosterConfig)
             expected=f"at least {least} rows (min_child_samples in two leaves, after subsample)",
             found=f"{len(train.targets)} after the validation part and the purge",
         )
+    if is_one_class(train.targets):
+        raise DegenerateLabelsError("training part of the window has one class only")
     return fit_predictor(
         train,
         objective="binary",

@@ -9,7 +9,12 @@ import pytest
 from sklearn import metrics
 
 from sensequant.booster_config import BoosterConfig
-from sensequant.errors import ConfigError, RecordError
+from sensequant.errors import (
+    ConfigError,
+    DegenerateLabelsError,
+    InsufficientHistoryError,
+    RecordError,
+)
 from sensequant.evaluation.measures import roc_auc
 from sensequant.records import digest_of
 from sensequant.splits import SplitConfig, purged_folds, split_validation
@@ -254,3 +259,21 @@ def test_chosen_settings_reach_the_kept_model() -> None:
     assert float(parameters["learning_rate"]) == pytest.approx(tuning.parameters["learning_rate"])
     assert result.metadata.config_digest == digest_of(_TUNED)
     assert (_train(window).trials.height, _train(window).metadata.tuning) == (0, None)
+
+
+@pytest.mark.parametrize("config", [_FAST, _TUNED], ids=["given", "tuned"])
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [
+        (_window(n=30).with_columns(label=(pl.int_range(pl.len()) >= 24).cast(pl.Int8)), "small"),
+        (_window().with_columns(label=(pl.int_range(pl.len()) >= 110).cast(pl.Int8)), "one class"),
+        (_window().with_columns(label_end_number=pl.lit(5000, dtype=pl.Int32)), "small|no rows"),
+    ],
+    ids=["short", "one class", "all purged"],
+)
+def test_a_window_that_cannot_teach_is_skipped_tuned_or_not(
+    config: TeacherConfig, rows: pl.DataFrame, error: str
+) -> None:
+    """Tuning finds no settings for it either; too few rows are told before one class."""
+    with pytest.raises((InsufficientHistoryError, DegenerateLabelsError), match=error):
+        _train(rows, config, min_samples=10)
