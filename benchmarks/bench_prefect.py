@@ -82,7 +82,8 @@ def _client(kind: str, n_tasks: int) -> None:
     from prefect.runtime import flow_run  # noqa: PLC0415
 
     from sensequant.records import Outcome, digest_of  # noqa: PLC0415
-    from sensequant.runs import RunFolder, Stage, UnitRecord  # noqa: PLC0415
+    from sensequant.runs import RunFolder, Stage  # noqa: PLC0415
+    from sensequant.units import UnitRecord  # noqa: PLC0415
     from tasks.runners import runner  # noqa: PLC0415
     from tasks.telling import say  # noqa: PLC0415
     from tasks.units import do_unit  # noqa: PLC0415

@@ -104,6 +104,11 @@ class Environment(BaseSettings):
         validation_alias="SENSEQUANT_WORKERS",
         description="Units of work that run side by side; the number of cores when not given.",
     )
+    visible_devices: str | None = Field(
+        default=None,
+        validation_alias="CUDA_VISIBLE_DEVICES",
+        description="GPUs that a process may use, by number or UUID; set by the work pool.",
+    )
     gpus: int | None = Field(
         default=None,
         ge=0,

@@ -4,7 +4,7 @@ Belongs here: `deployments/pools.yaml` and the server's pools. Does not belong h
 that serve them (`sensequant.cli.workers`).
 
 A pool of a GPU pins its device in its job configuration, where neither a deployment nor a run can
-override it (docs/adr/0009).
+override it (docs/adr/0013).
 """
 
 import socket
@@ -22,7 +22,7 @@ from blocks.environment import POOLS_FILE
 from sensequant.errors import ConfigError
 from sensequant.records import Config
 
-__all__ = ["POOL_TYPE", "WorkPool", "ensure_pool", "read_pools", "worker_name"]
+__all__ = ["POOL_TYPE", "WorkPool", "ensure_pool", "on_devices", "read_pools", "worker_name"]
 
 POOL_TYPE = "process"
 """Each run is a process of its own, on the machine of the worker that took it."""
@@ -38,10 +38,6 @@ class WorkPool(Config):
     concurrency_limit: int = Field(ge=1, description="Runs that its workers execute side by side.")
     base_job_template: dict[str, Any] = Field(description="How a run becomes a process.")
 
-    def on_device(self, device: int) -> "WorkPool":
-        """Return the pool of one GPU."""
-        return WorkPool.model_validate(_on_device(self.model_dump(), device))
-
 
 def read_pools(n_gpus: int, path: Path = POOLS_FILE) -> tuple[WorkPool, ...]:
     """Return every pool of this machine, that of whole runs first, then one for each GPU.
@@ -53,7 +49,8 @@ def read_pools(n_gpus: int, path: Path = POOLS_FILE) -> tuple[WorkPool, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        pools = [WorkPool.model_validate(entry) for entry in yaml.safe_load(text)["pools"]]
+        entries = on_devices(yaml.safe_load(text)["pools"], n_gpus)
+        return tuple(WorkPool.model_validate(entry) for entry in entries)
     except (OSError, yaml.YAMLError, ValidationError, TypeError, KeyError) as error:
         raise ConfigError(
             "work pools cannot be read",
@@ -62,7 +59,6 @@ def read_pools(n_gpus: int, path: Path = POOLS_FILE) -> tuple[WorkPool, ...]:
             found=" ".join(str(error).split()),
             remedy="correct the file, or install sensequant again",
         ) from error
-    return tuple(_expanded(pools, n_gpus))
 
 
 def ensure_pool(client: SyncPrefectClient, pool: WorkPool) -> str:
@@ -105,12 +101,13 @@ def worker_name(pool: str) -> str:
     return f"{socket.gethostname()}-{pool}"
 
 
-def _expanded(pools: Iterable[WorkPool], n_gpus: int) -> Iterator[WorkPool]:
-    for pool in pools:
-        if _DEVICE in pool.name:
-            yield from (pool.on_device(device) for device in range(n_gpus))
+def on_devices(entries: Iterable[dict[str, Any]], n_gpus: int) -> Iterator[dict[str, Any]]:
+    """Yield named entries of a file of data: one for each GPU of those named by their device."""
+    for entry in entries:
+        if _DEVICE in entry["name"]:
+            yield from (_on_device(entry, device) for device in range(n_gpus))
         else:
-            yield pool
+            yield entry
 
 
 def _on_device(value: Any, device: int) -> Any:

@@ -1,4 +1,4 @@
-"""Stage 3: one student per symbol and window, scored on the window after it."""
+"""Stage 3: one student per window, scored on the window after it."""
 
 from typing import Any
 
@@ -6,10 +6,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
-from tasks.distillation import gather_predictions, train_student
-from tasks.plans import failure_limit, planned_windows
+from tasks.distillation import gather_predictions
+from tasks.plans import failure_limit, planned_students
 from tasks.runners import runner
+from tasks.shards import spread_windows
 from tasks.stages import open_stage
+from tasks.submission import submit_windows
+from tasks.watching import watching_gpus
 
 __all__ = ["train_students"]
 
@@ -22,12 +25,14 @@ def train_students(run_id: str) -> State[Any]:
         run_id: A run whose teachers are trained.
     """
     with open_stage(run_id, Stage.STUDENT_TRAINING) as stage:
-        windows = planned_windows(run_id)
+        windows = planned_students(run_id)
         stage.expect(len(windows.names))
-        students = stage.collect(train_student.map(run_id, windows.symbols, windows.names))
+        with watching_gpus(run_id):
+            spread = spread_windows(run_id, Stage.STUDENT_TRAINING, windows)
+            students = stage.collect(submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left))
         stage.finish(
-            lambda: gather_predictions(run_id),
-            units=students,
+            lambda: spread.add_to(gather_predictions(run_id)),
+            units=[*spread.records, *students],
             kind="student",
             max_failure_rate=failure_limit(run_id),
         )

@@ -1,4 +1,4 @@
-"""Stage 2: one teacher per symbol and window, with out-of-fold probabilities."""
+"""Stage 2: features and labels, then one teacher per window, with out-of-fold probabilities."""
 
 from typing import Any
 
@@ -6,29 +6,34 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
-from tasks.plans import failure_limit, planned_symbols, planned_windows
-from tasks.runners import runner
+from tasks.plans import failure_limit, planned_teachers
+from tasks.runners import runner, submit
+from tasks.shards import spread_windows
 from tasks.stages import open_stage
-from tasks.training import describe_teachers, prepare_rows, train_teacher
+from tasks.submission import submit_windows
+from tasks.training import describe_teachers, prepare_rows
+from tasks.watching import watching_gpus
 
 __all__ = ["train_teachers"]
 
 
 @flow(name="train-teachers", flow_run_name="teacher training {run_id}", task_runner=runner())
 def train_teachers(run_id: str) -> State[Any]:
-    """Compute features and labels per symbol, then train a teacher per window.
+    """Compute features and labels of all symbols, then train a teacher per window.
 
     Args:
         run_id: A run whose bars are ingested.
     """
     with open_stage(run_id, Stage.TEACHER_TRAINING) as stage:
-        symbols, windows = planned_symbols(run_id), planned_windows(run_id)
-        stage.expect(len(symbols) + len(windows.names))
-        prepared = stage.collect(prepare_rows.map(run_id, symbols))
-        teachers = stage.collect(train_teacher.map(run_id, windows.symbols, windows.names))
+        windows = planned_teachers(run_id)
+        stage.expect(1 + len(windows.names))
+        prepared = stage.collect([submit(prepare_rows, run_id)])
+        with watching_gpus(run_id):
+            spread = spread_windows(run_id, Stage.TEACHER_TRAINING, windows)
+            teachers = stage.collect(submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left))
         stage.finish(
-            lambda: describe_teachers(run_id),
-            units=[*prepared, *teachers],
+            lambda: spread.add_to(describe_teachers(run_id)),
+            units=[*prepared, *spread.records, *teachers],
             kind="teacher",
             max_failure_rate=failure_limit(run_id),
         )

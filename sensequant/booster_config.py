@@ -81,7 +81,9 @@ class BoosterConfig(Config):
         default=-1, ge=-1, le=63, description="GPU within the platform (index); -1 for its default."
     )
     gpu_use_dp: bool = Field(
-        default=False, description="Sum in double precision (yes or no). Device gpu only."
+        default=True,
+        description="Sum in double precision (yes or no); else a GPU agrees neither with a CPU nor "
+        "with itself. Devices gpu and cuda only.",
     )
 
     @model_validator(mode="after")
@@ -109,14 +111,14 @@ class BoosterConfig(Config):
     def _gpu_settings_without_effect(self) -> list[str]:
         acting: dict[Device, set[str]] = {
             "cpu": set(),
-            "cuda": {"gpu_device_id"},
+            "cuda": {"gpu_device_id", "gpu_use_dp"},
             "gpu": {"gpu_platform_id", "gpu_device_id", "gpu_use_dp"},
             "auto": {"gpu_platform_id", "gpu_device_id", "gpu_use_dp"},
         }
         changed = {
             "gpu_platform_id": self.gpu_platform_id != -1,
             "gpu_device_id": self.gpu_device_id != -1,
-            "gpu_use_dp": self.gpu_use_dp,
+            "gpu_use_dp": not self.gpu_use_dp,
         }
         return [
             name for name, is_set in changed.items() if is_set and name not in acting[self.device]

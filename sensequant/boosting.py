@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sensequant.booster_config import BoosterConfig
-from sensequant.devices import resolve_device
+from sensequant.booster_device import resolve_device
 from sensequant.errors import ConfigError, InvalidBarsError, RecordError
 from sensequant.model_text import read_model_text, verify_digest
 
@@ -35,6 +35,7 @@ __all__ = [
     "Objective",
     "Predictor",
     "TrainingData",
+    "check_features",
     "feature_matrix",
     "fit_predictor",
     "load_booster",
@@ -77,7 +78,7 @@ class TrainingData:
     weights: Floats | None = None
 
     def __post_init__(self) -> None:
-        _check_features(self.features, columns=self.columns)
+        check_features(self.features, columns=self.columns)
         for name, values in (("targets", self.targets), ("weights", self.weights)):
             if values is not None and values.shape != (len(self.features),):
                 raise ConfigError(
@@ -148,7 +149,7 @@ def feature_matrix(frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
     RecordError
         A column is missing; the message names it.
     """
-    missing = [name for name in columns if name not in frame.columns]
+    missing = sorted(set(columns) - set(frame.columns))
     if missing:
         raise RecordError(
             "feature columns are missing",
@@ -157,8 +158,28 @@ def feature_matrix(frame: pl.DataFrame, columns: Sequence[str]) -> Floats:
             found=f"{len(columns) - len(missing)} of them",
             remedy="build the features with the configuration that the model was trained with",
         )
-    matrix = frame.select(pl.col(name).cast(pl.Float64) for name in columns).to_numpy()
-    return np.ascontiguousarray(matrix, dtype=np.float64)
+    # Taking columns is ten times as fast as selecting them, which counts for a single row.
+    chosen = frame[list(columns)]
+    typed = chosen if set(chosen.dtypes) <= {pl.Float64} else chosen.cast(pl.Float64)
+    return np.ascontiguousarray(typed.to_numpy(), dtype=np.float64)
+
+
+def check_features(features: Floats, *, columns: tuple[str, ...]) -> None:
+    """Refuse another number of columns (ConfigError) and infinity (InvalidBarsError)."""
+    if features.ndim != 2 or features.shape[1] != len(columns):  # noqa: PLR2004 - rows and columns
+        raise ConfigError(
+            "features do not fit the model's columns",
+            expected=f"shape (n_rows, {len(columns)})",
+            found=f"shape {features.shape}",
+        )
+    if np.isinf(features).any():
+        names = [columns[i] for i in np.flatnonzero(np.isinf(features).any(axis=0))]
+        raise InvalidBarsError(
+            "features are infinite",
+            where=", ".join(names),
+            expected="finite numbers, or NaN for missing",
+            remedy="check the bars for zero prices and volumes",
+        )
 
 
 def fit_predictor(
@@ -284,7 +305,7 @@ def predict(predictor: Predictor, features: Floats, *, n_threads: int) -> Floats
     InvalidBarsError
         A feature is infinite.
     """
-    _check_features(features, columns=predictor.columns)
+    check_features(features, columns=predictor.columns)
     if not len(features):
         return np.empty(0, dtype=np.float64)
     scores = predictor.booster.predict(
@@ -323,9 +344,9 @@ def _parameters(
     }
     if device != "cpu":
         parameters["gpu_device_id"] = config.gpu_device_id
+        parameters["gpu_use_dp"] = config.gpu_use_dp
     if device == "gpu":
         parameters["gpu_platform_id"] = config.gpu_platform_id
-        parameters["gpu_use_dp"] = config.gpu_use_dp
     return parameters
 
 
@@ -357,23 +378,6 @@ def _describe(predictor: Predictor) -> FittedBooster:
         n_splits=MappingProxyType(dict(zip(predictor.columns, splits, strict=True))),
         predictor=predictor,
     )
-
-
-def _check_features(features: Floats, *, columns: tuple[str, ...]) -> None:
-    if features.ndim != 2 or features.shape[1] != len(columns):  # noqa: PLR2004 - rows and columns
-        raise ConfigError(
-            "features do not fit the model's columns",
-            expected=f"shape (n_rows, {len(columns)})",
-            found=f"shape {features.shape}",
-        )
-    if np.isinf(features).any():
-        names = [columns[i] for i in np.flatnonzero(np.isinf(features).any(axis=0))]
-        raise InvalidBarsError(
-            "features are infinite",
-            where=", ".join(names),
-            expected="finite numbers, or NaN for missing",
-            remedy="check the bars for zero prices and volumes",
-        )
 
 
 def _check_names(columns: tuple[str, ...]) -> None:

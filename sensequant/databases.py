@@ -15,8 +15,8 @@ https://sqlite.org/rescode.html, https://www.postgresql.org/docs/current/explici
 
 import contextlib
 import sqlite3
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +57,9 @@ class Layout:
     version
         Table that holds the version of the layout, made by `version_table`.
     version_number
-        Version that this code reads and writes; any other is refused.
+        Version that this code reads and writes; any other that cannot be upgraded is refused.
+    upgrades
+        By an earlier version, the statement that makes the next one of it and loses nothing.
     writers_lock
         Number of the PostgreSQL advisory lock that writers hold; each layout has its own.
     synchronous
@@ -80,6 +82,7 @@ class Layout:
     refusal: type[SenseQuantError]
     damage: type[SenseQuantError]
     when_damaged: str
+    upgrades: Mapping[int, str] = field(default_factory=dict[int, str])
 
 
 class Database:
@@ -155,6 +158,10 @@ class Database:
             self._layout.metadata.create_all(connection)
             connection.execute(sa.insert(table).values(id=1, version=number))
         found = connection.execute(sa.select(table.c.version)).scalars().all()
+        while len(found) == 1 and found[0] in self._layout.upgrades and found[0] < number:
+            connection.exec_driver_sql(self._layout.upgrades[found[0]])
+            found = [found[0] + 1]
+            connection.execute(sa.update(table).values(version=found[0]))
         if found != [number]:
             name = self._layout.name
             raise SchemaVersionError(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import polars as pl
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "digest_of_files",
     "explain_skip",
     "finite_or_none",
+    "frame_digest",
 ]
 
 Finite = Annotated[float, AllowInfNan(False)]
@@ -131,6 +133,25 @@ def digest_of_files(paths: Iterable[Path], *, root: Path) -> str:
     return total.hexdigest()
 
 
+def frame_digest(frame: pl.DataFrame) -> str:
+    """Return the sha256 of a frame: names, types and values of its columns, in order.
+
+    The bytes are defined here (a mask of nulls, then little-endian numbers or the lengths and UTF-8
+    bytes of texts), so that the digest depends on no library's file format.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    total = hashlib.sha256(str(frame.height).encode())
+    for series in frame.iter_columns():
+        total.update(f"\0{series.name}:{series.dtype}\0".encode())
+        total.update(np.packbits(series.is_null().to_numpy()).tobytes())
+        total.update(_value_bytes(series))
+    return total.hexdigest()
+
+
 @cache
 def code_version() -> str:
     """Return the digest of this library's own sources: what a cached result depends on.
@@ -168,6 +189,17 @@ def finite_or_none(value: float | np.floating[Any] | None) -> float | None:
     if value is None or not np.isfinite(value):
         return None
     return float(value)
+
+
+def _value_bytes(series: pl.Series) -> bytes:
+    if series.dtype == pl.String:
+        texts = series.fill_null("")
+        lengths = texts.str.len_bytes().cast(pl.Int64).to_numpy().astype("<i8")
+        return lengths.tobytes() + "".join(texts.to_list()).encode()
+    if series.dtype == pl.Float64:
+        # Adding 0.0 makes one zero of the two that IEEE 754 knows.
+        return (series.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes()
+    return series.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
 
 
 def _in_words(name: str) -> str:

@@ -1,28 +1,26 @@
-"""One run on disk: its name, where its files stand, and the records of its stages and units.
+"""One run on disk: its name, where its files stand, and the records of its stages.
 
-Belongs here: paths below `runs/<run_id>/`, run ids, `StageRecord`, `UnitRecord`. Does not belong
-here: what a stage computes, and how bytes reach the disk (`storage`).
+Belongs here: paths below `runs/<run_id>/`, run ids, `StageRecord`. Does not belong here: units of
+work (`units`), what a stage computes, and how bytes reach the disk (`storage`).
 
 Files are of two kinds. *Artifacts* are functions of data, configuration and code alone: two runs
 of the same three give the same bytes. *Records* say when, where and how long; they differ.
 """
 
 import re
-import traceback
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import polars as pl
 from pydantic import Field
 
-from sensequant.errors import ConfigError, DataError, RecordError
-from sensequant.records import Outcome, Record
-from sensequant.storage import read_json, write_json, write_table
+from sensequant.errors import ConfigError, RecordError
+from sensequant.market.symbols import INDIA_VIX, NIFTY50
+from sensequant.records import Record
+from sensequant.storage import read_json, write_json
 
 __all__ = [
     "RUN_ID_PATTERN",
@@ -30,12 +28,8 @@ __all__ = [
     "Stage",
     "StageOutcome",
     "StageRecord",
-    "UnitRecord",
     "describe",
     "make_run_id",
-    "summarise_units",
-    "unit_table",
-    "write_units",
 ]
 
 RUN_ID_PATTERN = re.compile(r"live_candidate_\d{8}_\d{6}_[0-9a-f]{8}")
@@ -44,6 +38,9 @@ _RECORD_NAMES = frozenset(
     {
         "run.json",
         "telemetry.jsonl",
+        "telemetry.parquet",
+        "gpu_samples.jsonl",
+        "gpu_samples.parquet",
         "chunk_runs.parquet",
         "teacher_runs.parquet",
         "student_runs.parquet",
@@ -79,50 +76,6 @@ class StageOutcome(StrEnum):
     DEGRADED = "degraded"
     SKIPPED = "skipped"
     FAILED = "failed"
-
-
-class UnitRecord(Record):
-    """What became of one unit of work: a chunk, a window's teacher, a student, a scenario."""
-
-    kind: str
-    name: str
-    symbol: str | None = None
-    window: str | None = None
-    outcome: Outcome
-    reason: str | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    error_traceback: str | None = None
-    counts: dict[str, int] = Field(default_factory=dict)
-    path: str | None = None
-    sha256: str | None = None
-    seconds: float = Field(ge=0)
-
-    @classmethod
-    def from_error(
-        cls, error: Exception, *, kind: str, name: str, seconds: float, **fields: Any
-    ) -> Self:
-        """Describe an error: a `DataError` is a skip with its reason, anything else a failure."""
-        if isinstance(error, DataError):
-            return cls(
-                kind=kind,
-                name=name,
-                outcome=Outcome.SKIPPED,
-                reason=error.reason,
-                error_message=str(error),
-                seconds=seconds,
-                **fields,
-            )
-        return cls(
-            kind=kind,
-            name=name,
-            outcome=Outcome.FAILED,
-            error_type=type(error).__name__,
-            error_message=str(error),
-            error_traceback="".join(traceback.format_exception(error)),
-            seconds=seconds,
-            **fields,
-        )
 
 
 class StageRecord(Record):
@@ -184,6 +137,21 @@ class RunFolder:
         return self.root / "telemetry.jsonl"
 
     @property
+    def telemetry_table(self) -> Path:
+        """All events as a table, made when the run ends."""
+        return self.root / "telemetry.parquet"
+
+    @property
+    def gpu_samples(self) -> Path:
+        """What the GPUs did, one JSON line per device and moment, written as it happens."""
+        return self.root / "gpu_samples.jsonl"
+
+    @property
+    def gpu_table(self) -> Path:
+        """What the GPUs did, as a table, made when a stage ends."""
+        return self.root / "gpu_samples.parquet"
+
+    @property
     def plan(self) -> Path:
         """Windows planned per symbol, with those that are skipped beforehand."""
         return self.root / "windows.json"
@@ -202,6 +170,36 @@ class RunFolder:
     def benchmark(self) -> Path:
         """Daily bars of the benchmark index that the run compares with."""
         return self.root / "benchmark.parquet"
+
+    @property
+    def indices(self) -> list[Path]:
+        """Tables of the index bars that features may know."""
+        return [self.bars(NIFTY50), self.bars(INDIA_VIX)]
+
+    @property
+    def all_rows(self) -> Path:
+        """Folder of the tables of features and labels."""
+        return self.root / "rows"
+
+    @property
+    def reward_returns(self) -> Path:
+        """What every decision would have earned, and when that was known."""
+        return self.root / "reward_returns.parquet"
+
+    @property
+    def rewards(self) -> Path:
+        """Out-of-sample decisions of the students with their rewards."""
+        return self.root / "rewards.parquet"
+
+    @property
+    def comparisons(self) -> Path:
+        """Variants of the students measured on the same rows."""
+        return self.root / "comparisons.json"
+
+    @property
+    def candidate(self) -> Path:
+        """Folder of the students to deploy."""
+        return self.root / "candidate"
 
     @property
     def predictions(self) -> Path:
@@ -249,7 +247,7 @@ class RunFolder:
 
     def rows(self, symbol: str) -> Path:
         """Return the table of one symbol's features and labels."""
-        return self.root / "rows" / f"{symbol}.parquet"
+        return self.all_rows / f"{symbol}.parquet"
 
     def bars(self, symbol: str) -> Path:
         """Return the table of one symbol's adjusted bars."""
@@ -332,61 +330,6 @@ class RunFolder:
 def make_run_id(started_at: datetime, unique: str) -> str:
     """Return `live_candidate_YYYYMMDD_HHMMSS_` plus the first eight hex digits of `unique`."""
     return f"live_candidate_{started_at:%Y%m%d_%H%M%S}_{unique.replace('-', '')[:8]}"
-
-
-def unit_table(units: Iterable[UnitRecord]) -> pl.DataFrame:
-    """Return one row per unit, sorted by name; counts become columns, missing ones null."""
-    rows = sorted(units, key=lambda unit: unit.name)
-    names = sorted({name for unit in rows for name in unit.counts})
-    fields = [name for name in UnitRecord.model_fields if name not in {"counts", "schema_version"}]
-    schema = {name: pl.Float64 if name == "seconds" else pl.String for name in fields}
-    frame = pl.DataFrame(
-        {name: [getattr(unit, name) for unit in rows] for name in fields}, schema=schema
-    )
-    return frame.with_columns(
-        pl.Series(name, [unit.counts.get(name) for unit in rows], dtype=pl.Int64) for name in names
-    )
-
-
-def write_units(path: Path, units: Iterable[UnitRecord]) -> None:
-    """Store the table of units."""
-    write_table(path, unit_table(units))
-
-
-def summarise_units(
-    units: Iterable[UnitRecord], *, max_failure_rate: float
-) -> tuple[StageOutcome, dict[str, Any]]:
-    """Count outcomes and decide whether the stage holds.
-
-    Skips are answers: they do not enter the rate, which is failed / (success + failed).
-
-    Returns
-    -------
-    outcome
-        `failed` when the rate exceeds `max_failure_rate` or everything failed, `skipped` when
-        no unit succeeded and none failed, `degraded` when some failed, else `success`.
-    fields
-        Counts by name, ready for a `StageRecord`.
-    """
-    rows = list(units)
-    counts = Counter(unit.outcome for unit in rows)
-    reasons = Counter(unit.reason or "unknown" for unit in rows if unit.outcome is Outcome.SKIPPED)
-    n_success, n_failed = counts[Outcome.SUCCESS], counts[Outcome.FAILED]
-    tried = n_success + n_failed
-    rate = n_failed / tried if tried else None
-    fields: dict[str, Any] = {
-        "n_success": n_success,
-        "n_skipped": counts[Outcome.SKIPPED],
-        "n_failed": n_failed,
-        "skip_reasons": dict(sorted(reasons.items())),
-        "failure_rate": rate,
-        "max_failure_rate": max_failure_rate,
-    }
-    if rate is None:
-        return StageOutcome.SKIPPED, fields
-    if rate > max_failure_rate:
-        return StageOutcome.FAILED, fields
-    return (StageOutcome.DEGRADED if n_failed else StageOutcome.SUCCESS), fields
 
 
 def describe(error: Exception) -> str:

@@ -22,6 +22,7 @@ from sensequant.market.selection import SymbolSelection
 from sensequant.market.sources.build import SourceConfig
 from sensequant.records import Config
 from sensequant.release.limits import GateConfig
+from sensequant.reward import RewardConfig
 from sensequant.runs import Stage
 from sensequant.stress.scenarios import StressConfig
 from sensequant.student import StudentConfig
@@ -72,6 +73,30 @@ class RunOptions(Config):
     skip_fetch: bool = Field(
         default=False, description="Use the bars that are already stored; ask the source nothing."
     )
+    gpu_pools: tuple[str, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Work pools, one per GPU (gpu-0, gpu-1), that share the windows between them; "
+        "the run's own process trains all when empty.",
+    )
+    pool_start_seconds: int = Field(
+        default=120,
+        ge=5,
+        le=3600,
+        description="Time that a GPU pool has to begin its windows before others take them "
+        "(seconds).",
+    )
+
+    @model_validator(mode="after")
+    def _pools_are_named_once(self) -> Self:
+        if len(set(self.gpu_pools)) != len(self.gpu_pools):
+            raise ConfigError(
+                "pools are named twice",
+                where="gpu_pools",
+                expected="each pool once",
+                found=", ".join(self.gpu_pools),
+            )
+        return self
 
     @model_validator(mode="after")
     def _stages_are_in_order(self) -> Self:
@@ -115,6 +140,10 @@ class TrainingConfig(Config):
     )
     student: StudentConfig = Field(
         default_factory=StudentConfig, description="The model that is distilled and scored."
+    )
+    reward: RewardConfig = Field(
+        default_factory=RewardConfig,
+        description="How earlier decisions weight what a student learns from.",
     )
     costs: CostConfig = Field(
         default_factory=CostConfig, description="What trading costs beyond statutory charges."

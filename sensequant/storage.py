@@ -29,6 +29,7 @@ __all__ = [
     "read_table",
     "remove_unfinished",
     "sha256_of",
+    "sha256_of_bytes",
     "write_atomically",
     "write_json",
     "write_table",
@@ -178,6 +179,11 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Return the sha256 of bytes, 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager

@@ -1,51 +1,49 @@
 """Training of the student: the small model that is deployed, distilled from the teachers.
 
-Belongs here: its settings, the soft targets, the fit, and the record of how well it follows its
-teachers. Does not belong here: LightGBM (`boosting`), the file and the scoring of later rows
-(`student_file`), weights from rewards (they come as a column).
+Belongs here: the soft targets, the order of the training, and the record of how well a student
+follows its teachers. Does not belong here: settings (`student_config`), the model inside
+(`student_model`), probabilities (`student_calibration`), the file and the scoring of later rows
+(`student_record`, `student_file`), weights from rewards (they come as a column).
 
 Target of a row: alpha * sigmoid(logit(teacher_probability) / temperature) + (1 - alpha) * label,
 fitted with cross-entropy. The teacher's probability is out-of-fold: no model behind it saw the
 label of its row.
 
-Conventions: scores lie in [0, 1], larger meaning more likely label 1. A score estimates the mixed
-target, not the frequency of label 1: with alpha above 0 and temperature above 1 it is drawn
-towards one half. Null features are missing. Figures of the training rows are called so.
+Conventions: scores lie in [0, 1], larger meaning more likely label 1, one half as likely as usual.
+A score restates an estimate of the mixed target, not the frequency of label 1: with alpha above 0
+and temperature above 1 it is drawn towards one half. A probability is one of label 1. Null features
+are missing. Figures of the training rows are called so.
 
 Source: G. Hinton, O. Vinyals and J. Dean (2015), "Distilling the knowledge in a neural network".
 """
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import JsonValue
 from scipy.special import expit, logit, rel_entr
 
-from sensequant.booster_config import BoosterConfig
-from sensequant.boosting import (
-    FittedBooster,
-    Floats,
-    TrainingData,
-    feature_matrix,
-    predict,
-    train_booster,
-)
+from sensequant.boosting import Floats, TrainingData, feature_matrix
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
-from sensequant.records import Config, Finite, Record, derive_seed, digest_of
-from sensequant.student_file import (
-    Student,
-    StudentFile,
-    recorded_sample,
-    require_columns,
-    sealed,
-)
+from sensequant.features.registry import FeatureConfig
+from sensequant.records import Finite, Record, code_version, derive_seed, digest_of
+from sensequant.splits import IntArray
+from sensequant.student_calibration import Calibration, calibrate
+from sensequant.student_config import StudentConfig, StudentKind
+from sensequant.student_drift import training_bins
+from sensequant.student_file import Student, require_columns
+from sensequant.student_model import FittedModel, fit_model
+from sensequant.student_novelty import novelty_reference
+from sensequant.student_record import StudentFile, recorded_sample, sealed
 
 __all__ = [
     "Fidelity",
+    "Lesson",
     "StudentConfig",
     "StudentCounts",
     "StudentMetadata",
@@ -55,91 +53,52 @@ __all__ = [
 ]
 
 _SCORE_DEFINITION = (
-    "estimate of alpha * sigmoid(logit(teacher_probability) / temperature) + (1 - alpha) * label, "
+    "odds of the estimate of alpha * sigmoid(logit(teacher_probability) / temperature) + "
+    "(1 - alpha) * label over the odds of its mean in training, as a fraction in [0, 1]: one half "
+    "means as likely as usual; known after the close of the session"
+)
+_PROBABILITY_DEFINITION = (
+    "probability of label 1, fitted on cross-fitted scores of the training rows, "
     "known after the close of the session"
 )
 
 _NEEDED = (
     "symbol",
     "session",
+    "session_number",
     "label_end",
     "label_end_number",
     "label",
     "teacher_probability",
 )
-_DEFAULT_TEMPERATURE = 2.0
 _LEAST_PROBABILITY = 1e-12
 _DECISION_THRESHOLD = 0.5
 
 
-class StudentConfig(Config):
-    """How teachers' rows become a student."""
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What the rows of a training are.
 
-    temperature: float = Field(
-        default=_DEFAULT_TEMPERATURE,
-        ge=0.5,
-        le=10,
-        description="Divisor of the teacher's log-odds (ratio); above 1 softens them.",
-    )
-    alpha: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Weight of the teacher against the hard label (fraction).",
-    )
-    num_leaves: int = Field(default=7, ge=2, le=64, description="Leaves per tree, at most (count).")
-    learning_rate: float = Field(
-        default=0.05, ge=0.001, le=1, description="Share of each tree that is added (fraction)."
-    )
-    n_estimators: int = Field(
-        default=60, ge=10, le=1000, description="Boosting rounds (count of trees)."
-    )
-    min_child_samples: int = Field(
-        default=20, ge=1, le=1000, description="Rows per leaf, at least (count)."
-    )
-    subsample: float = Field(
-        default=0.8,
-        ge=0.1,
-        le=1,
-        description="Share of the rows that a tree is grown on (fraction).",
-    )
-    colsample_bytree: float = Field(
-        default=0.8,
-        ge=0.1,
-        le=1,
-        description="Share of the columns that a tree may use (fraction).",
-    )
-    reg_lambda: float = Field(
-        default=0.0,
-        ge=0,
-        le=1000,
-        description="L2 penalty on leaf values (in units of the hessian).",
-    )
+    Parameters
+    ----------
+    columns
+        Feature columns to learn from, in this order.
+    features
+        Settings that built them from bars; kept in the file, so that new bars go the same way.
+    label_settings
+        What label 1 means, kept in the file.
+    weight_column
+        Column with the positive weight of each row; None for equal weights.
+    teachers_known_through
+        Last session, and its number, at whose close a label of any row that the teachers learnt
+        from was known; None where they learnt from these rows alone.
+    """
 
-    @model_validator(mode="after")
-    def _refuse_settings_without_effect(self) -> Self:
-        if self.alpha == 0 and self.temperature != _DEFAULT_TEMPERATURE:
-            message = "temperature has no effect while alpha is 0"
-            raise ValueError(message)
-        return self
-
-    def without_teacher(self) -> Self:
-        """Return the same settings with hard labels only: what distillation is compared with."""
-        return self.model_copy(update={"alpha": 0.0, "temperature": _DEFAULT_TEMPERATURE})
-
-    def booster(self) -> BoosterConfig:
-        """Return the settings of the booster; a student is grown on the CPU, without early stop."""
-        return BoosterConfig(
-            num_leaves=self.num_leaves,
-            max_depth=-1,
-            learning_rate=self.learning_rate,
-            n_estimators=self.n_estimators,
-            min_child_samples=self.min_child_samples,
-            subsample=self.subsample,
-            colsample_bytree=self.colsample_bytree,
-            reg_lambda=self.reg_lambda,
-            early_stopping_rounds=0,
-        )
+    columns: Sequence[str]
+    features: FeatureConfig
+    label_settings: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    weight_column: str | None = None
+    teachers_known_through: tuple[dt.date, int] | None = None
 
 
 class StudentCounts(Record):
@@ -170,17 +129,22 @@ class Fidelity(Record):
 class StudentMetadata(Record):
     """What one student is, on what it was trained and how well it follows its teachers there."""
 
+    kind: StudentKind
     columns: tuple[str, ...]
+    missing_frac: dict[str, Finite]
     counts: StudentCounts
     fidelity: Fidelity
+    calibration: Calibration
     first_session: dt.date
     last_session: dt.date
     trained_through: dt.date
+    expires_on: dt.date
     is_weighted: bool
     n_trees: int
     parameters: dict[str, str]
     n_splits: dict[str, int]
     model_sha256: str
+    training_rows_sha256: str
     config_digest: str
     seed: int
 
@@ -197,11 +161,13 @@ class TrainedStudent:
 class _Distilled:
     rows: pl.DataFrame
     usable: pl.DataFrame
-    data: TrainingData
-    fitted: FittedBooster
-    scores: Floats
-    config_digest: str
+    lesson: Lesson
+    config: StudentConfig
     seed: int
+    data: TrainingData
+    fitted: FittedModel
+    scores: Floats
+    calibration: Calibration
 
 
 def soft_targets(
@@ -229,12 +195,11 @@ def soft_targets(
 def train_student(
     rows: pl.DataFrame,
     *,
-    columns: Sequence[str],
+    lesson: Lesson,
     config: StudentConfig,
     min_samples: int,
     seed: int,
     n_threads: int,
-    weight_column: str | None = None,
 ) -> TrainedStudent:
     """Distil a student from the rows of all teachers up to one window.
 
@@ -243,18 +208,16 @@ def train_student(
     rows
         Teacher rows of all windows so far, joined with their features. Rows without a label or a
         teacher probability are not learnt from, but count as seen.
-    columns
-        Feature columns to learn from, in this order.
+    lesson
+        What the rows are: feature columns, how they and the labels were made, weights.
     config
-        Soft targets and model.
+        Soft targets, model, calibration and where the student falls silent.
     min_samples
         Rows to learn from below which nothing is trained (count).
     seed
         Of bagging and column sampling.
     n_threads
-        Threads of the fit; it changes no byte of the result.
-    weight_column
-        Column with the positive weight of each row; None for equal weights.
+        Threads of the fits; it changes no byte of the result.
 
     Raises
     ------
@@ -265,39 +228,50 @@ def train_student(
     RecordError
         A column is missing.
     """
-    weighted = [weight_column] if weight_column else []
+    weighted = [lesson.weight_column] if lesson.weight_column else []
     require_columns(rows, [*_NEEDED, *weighted])
     usable = _usable_rows(rows, config=config, min_samples=min_samples)
     teacher = usable["teacher_probability"].to_numpy()
     labels = usable["label"].cast(pl.Float64).to_numpy()
     data = TrainingData(
-        feature_matrix(usable, columns),
+        feature_matrix(usable, lesson.columns),
         soft_targets(teacher, labels, temperature=config.temperature, alpha=config.alpha),
-        tuple(columns),
+        tuple(lesson.columns),
         weights=feature_matrix(usable, weighted)[:, 0] if weighted else None,
     )
-    fitted = train_booster(
-        data,
-        objective="cross_entropy",
-        config=config.booster(),
-        seed=derive_seed(seed, "student"),
-        n_threads=n_threads,
+    own_seed = derive_seed(seed, "student")
+    fitted = fit_model(data, config=config, seed=own_seed, n_threads=n_threads)
+    distilled = _Distilled(
+        rows=rows,
+        usable=usable,
+        lesson=lesson,
+        config=config,
+        seed=seed,
+        data=data,
+        fitted=fitted,
+        scores=fitted.scorer.score(data.features, n_threads=n_threads),
+        calibration=calibrate(
+            data,
+            labels,
+            places=_places(usable),
+            config=config,
+            seed=own_seed,
+            n_threads=n_threads,
+        ),
     )
-    scores = predict(fitted.predictor, data.features, n_threads=n_threads)
-    distilled = _Distilled(rows, usable, data, fitted, scores, digest_of(config), seed)
     file = _student_file(distilled)
-    return TrainedStudent(Student(file, fitted.predictor), _metadata(distilled, file))
+    return TrainedStudent(Student(file, fitted.scorer), _metadata(distilled, file))
 
 
 def _usable_rows(rows: pl.DataFrame, *, config: StudentConfig, min_samples: int) -> pl.DataFrame:
-    usable = rows.drop_nulls(["label", "teacher_probability"]).sort("session", "symbol")
+    usable = rows.drop_nulls(["label", "teacher_probability"]).sort("session_number", "symbol")
     if not usable["teacher_probability"].is_between(0, 1).all():
         raise RecordError(
             "teacher probabilities are outside [0, 1]",
             where="teacher_probability",
             remedy="train the teachers of these rows again",
         )
-    least = max(min_samples, config.booster().smallest_training_part)
+    least = max(min_samples, config.smallest_training_part)
     if usable.height < least:
         raise InsufficientHistoryError(
             "student has too few rows to learn from",
@@ -313,39 +287,87 @@ def _usable_rows(rows: pl.DataFrame, *, config: StudentConfig, min_samples: int)
     return usable
 
 
+def _places(usable: pl.DataFrame) -> tuple[IntArray, IntArray]:
+    starts, ends = (
+        usable[name].cast(pl.Int64).to_numpy() for name in ("session_number", "label_end_number")
+    )
+    return starts, ends
+
+
 def _student_file(distilled: _Distilled) -> StudentFile:
+    config, lesson, fitted = distilled.config, distilled.lesson, distilled.fitted
+    features, calibration = distilled.data.features, distilled.calibration
     # All labelled rows are seen: teachers of other folds learnt from those without a probability.
     seen = distilled.rows.drop_nulls("label")
+    own = (seen["label_end"].sort()[-1], seen["label_end_number"].sort()[-1])
+    # A teacher of all symbols may know later outcomes than those of the student's own symbol.
+    trained_through, number = max(own, lesson.teachers_known_through or own)
     return sealed(
         StudentFile(
+            kind=config.kind,
             columns=distilled.data.columns,
-            model_text=distilled.fitted.model_text,
-            model_sha256=distilled.fitted.sha256,
-            trained_through=seen["label_end"].sort()[-1],
-            trained_through_number=seen["label_end_number"].sort()[-1],
-            config_digest=distilled.config_digest,
+            features=lesson.features,
+            model_text=fitted.model_text,
+            logistic=fitted.logistic,
+            model_sha256=fitted.sha256,
+            mean_target=fitted.scorer.mean_target,
+            calibration=calibration,
+            novelty=novelty_reference(features),
+            novelty_limit=config.novelty_limit,
+            drift=training_bins(features),
+            trained_through=trained_through,
+            trained_through_number=number,
+            expires_on=trained_through + dt.timedelta(days=config.valid_days),
+            label_settings=dict(lesson.label_settings),
+            training_rows_sha256=_digest_of_rows(distilled),
+            config_digest=digest_of(config),
             seed=distilled.seed,
+            code_version=code_version(),
             score_definition=_SCORE_DEFINITION,
-            sample=recorded_sample(distilled.data.features, distilled.scores),
+            probability_definition=_PROBABILITY_DEFINITION,
+            sample=recorded_sample(
+                features, distilled.scores, calibration.probability(distilled.scores)
+            ),
             content_sha256="",
         )
     )
 
 
+def _digest_of_rows(distilled: _Distilled) -> str:
+    usable, data = distilled.usable, distilled.data
+    total = hashlib.sha256("\0".join(data.columns).encode())
+    total.update("\0".join(usable["symbol"].to_list()).encode())
+    said = usable.select(
+        pl.col(name).cast(pl.Float64)
+        for name in ("session_number", "label_end_number", "label", "teacher_probability")
+    )
+    weights = np.ones(usable.height) if data.weights is None else data.weights
+    for values in (said.to_numpy(), weights, data.features):
+        # Adding 0.0 makes one zero of two; one number stands for every kind of NaN.
+        numbers = np.where(np.isnan(values), np.nan, values + 0.0)
+        total.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    return total.hexdigest()
+
+
 def _metadata(distilled: _Distilled, file: StudentFile) -> StudentMetadata:
     usable, fitted = distilled.usable, distilled.fitted
     return StudentMetadata(
+        kind=file.kind,
         columns=file.columns,
+        missing_frac=dict(zip(file.columns, file.novelty.missing_frac, strict=True)),
         counts=_counts(distilled),
         fidelity=_fidelity(usable["teacher_probability"].to_numpy(), distilled.scores),
-        first_session=usable["session"][0],
-        last_session=usable["session"][-1],
+        calibration=file.calibration,
+        first_session=usable["session"].sort()[0],
+        last_session=usable["session"].sort()[-1],
         trained_through=file.trained_through,
+        expires_on=file.expires_on,
         is_weighted=distilled.data.weights is not None,
         n_trees=fitted.n_trees,
         parameters=dict(fitted.parameters),
         n_splits=dict(fitted.n_splits),
         model_sha256=fitted.sha256,
+        training_rows_sha256=file.training_rows_sha256,
         config_digest=file.config_digest,
         seed=file.seed,
     )

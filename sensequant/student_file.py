@@ -1,37 +1,44 @@
-"""The student as it lies on disk, is loaded, and scores rows that it never saw.
+"""The student as it is loaded and scores rows that it never saw.
 
-Belongs here: the one JSON text that is a student, the checks before it may score, the schema of
-predictions. Does not belong here: training (`student`) and measures of scores (`evaluation`).
+Belongs here: the checks before a student may score, scoring, the schema of predictions. Does not
+belong here: the text itself (`student_record`), training (`student`), bars of new sessions
+(`prediction`), files of unknown origin (`foreign_student`), measures of scores (`evaluation`).
 
-Conventions: scores lie in [0, 1], larger meaning more likely label 1; null features are missing.
-A row is out of sample when its session comes after every `label_end` that the student or one of
-its teachers has seen.
+Conventions: scores lie in [0, 1], larger meaning more likely label 1, one half as likely as usual;
+a probability is one of label 1; null features are missing. A row is out of sample when its session
+comes after every `label_end` that the student or one of its teachers has seen. A student is silent
+about a row that is unlike all it was trained on (`novel`), or that comes after its last day
+(`expired`).
 """
 
-import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from sensequant.boosting import Floats, Predictor, feature_matrix, load_booster, predict
-from sensequant.errors import DigestMismatchError, LeakageError, RecordError, SchemaVersionError
-from sensequant.records import Finite, Record, digest_of, finite_or_none
+from sensequant.boosting import Floats, Predictor, feature_matrix, load_booster
+from sensequant.errors import DigestMismatchError, LeakageError, RecordError
+from sensequant.logistic import LogisticModel
+from sensequant.model_text import verify_digest
+from sensequant.records import digest_of
+from sensequant.student_model import Scorer
+from sensequant.student_record import (
+    StudentFile,
+    read_student_record,
+    read_student_text,
+    student_text,
+)
 
 __all__ = [
     "PREDICTIONS_SCHEMA",
     "OutOfSample",
     "Student",
-    "StudentFile",
-    "StudentSample",
     "load_student",
-    "recorded_sample",
+    "read_student",
     "require_columns",
     "score_out_of_sample",
-    "sealed",
 ]
 
 PREDICTIONS_SCHEMA = pl.Schema(
@@ -44,56 +51,20 @@ PREDICTIONS_SCHEMA = pl.Schema(
         "trained_window": pl.String,
         "scored_window": pl.String,
         "score": pl.Float64,
+        "probability": pl.Float64,
+        "novelty": pl.Float64,
+        "reason": pl.String,
         "label": pl.Int8,
         "forward_return": pl.Float64,
     }
 )
-"""One row per out-of-sample decision."""
+"""One row per out-of-sample decision; score and probability are null where there is a reason."""
 
-_MADE_HERE = ("trained_window", "scored_window", "score")
-_SCHEMA_VERSION = 1
-_SAMPLE_ROWS = 8
+_JUDGED = ("score", "probability", "novelty", "reason")
+_MADE_HERE = ("trained_window", "scored_window", *_JUDGED)
 _SAMPLE_TOLERANCE = 1e-12
-
-
-class StudentSample(Record):
-    """A few rows with the scores they had when the student was made; None is a missing feature."""
-
-    inputs: tuple[tuple[Finite | None, ...], ...]
-    scores: tuple[Finite, ...]
-
-
-class StudentFile(Record):
-    """All that a student is, as it lies on disk.
-
-    Attributes
-    ----------
-    columns
-        Feature columns, in the model's order.
-    model_text, model_sha256
-        LightGBM's text and the digest of its bytes.
-    trained_through, trained_through_number
-        Last `label_end` among the rows of its teachers: nothing up to there is out of sample.
-    config_digest, seed
-        Of the training.
-    score_definition
-        What a score estimates.
-    sample
-        Rows that a loaded student must score as it did when it was made.
-    content_sha256
-        Digest of all other fields.
-    """
-
-    columns: tuple[str, ...]
-    model_text: str
-    model_sha256: str
-    trained_through: dt.date
-    trained_through_number: int
-    config_digest: str
-    seed: int
-    score_definition: str
-    sample: StudentSample
-    content_sha256: str
+_REASONS = np.array([None, "novel", "expired"])
+_USABLE, _NOVEL, _EXPIRED = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +72,12 @@ class Student:
     """A student ready to score; safe to share between threads."""
 
     file: StudentFile
-    predictor: Predictor
+    scorer: Scorer
 
     def score(self, frame: pl.DataFrame, *, n_threads: int = 1) -> Floats:
-        """Return the score of each row, shape (n_rows,); null features are missing.
+        """Return the score of each row, shape (n_rows,), of novel and expired ones too.
+
+        What the model would say, for questions such as stress tests; `judge` says what counts.
 
         Raises
         ------
@@ -112,24 +85,91 @@ class Student:
             A feature column is missing; the message names it.
         """
         matrix = feature_matrix(frame, self.file.columns)
-        return predict(self.predictor, matrix, n_threads=n_threads)
+        return self.scorer.score(matrix, n_threads=n_threads)
+
+    def judge(self, frame: pl.DataFrame, *, n_threads: int = 1) -> pl.DataFrame:
+        """Score rows, and say of which the student cannot speak.
+
+        Parameters
+        ----------
+        frame
+            session (Date) and the feature columns; null features are missing.
+        n_threads
+            Threads to use.
+
+        Returns
+        -------
+        polars.DataFrame
+            score, probability, novelty (Float64) and reason (String), one row each, in order.
+            Score and probability are null where the reason is `novel` or `expired`; all
+            probabilities are null if the student is not calibrated.
+
+        Raises
+        ------
+        RecordError
+            A column is missing; the message names it.
+        """
+        require_columns(frame, ["session"])
+        matrix = feature_matrix(frame, self.file.columns)
+        scores = self.scorer.score(matrix, n_threads=n_threads)
+        novelty = self.file.novelty.novelty(matrix)
+        # A row without a single value has nothing that could be scored.
+        is_novel = (novelty > self.file.novelty_limit) | np.isnan(matrix).all(axis=1)
+        is_expired = frame["session"].cast(pl.Date).to_numpy() > np.datetime64(self.file.expires_on)
+        place = np.where(is_expired, _EXPIRED, np.where(is_novel, _NOVEL, _USABLE))
+        is_silent = place != _USABLE
+        said = {
+            "score": np.where(is_silent, np.nan, scores),
+            "probability": np.where(is_silent, np.nan, self.file.calibration.probability(scores)),
+            "novelty": novelty,
+        }
+        return pl.DataFrame(
+            [
+                *(pl.Series(name, values, nan_to_null=True) for name, values in said.items()),
+                pl.Series("reason", _REASONS[place].tolist(), dtype=pl.String),
+            ]
+        )
 
     def to_text(self) -> str:
         """Return the student as one JSON text, which `load_student` reads."""
-        return json.dumps(self.file.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+        return student_text(self.file)
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfSample:
-    """Scored rows (`PREDICTIONS_SCHEMA`), and how many rows the student had seen."""
+    """Rows of a later window (`PREDICTIONS_SCHEMA`), and how many the student did not score.
+
+    `n_purged` rows were seen and are not among the predictions; `n_novel` and `n_expired` are
+    among them, without a score.
+    """
 
     predictions: pl.DataFrame
     n_rows: int
     n_purged: int
+    n_novel: int = 0
+    n_expired: int = 0
 
 
-def load_student(text: str) -> Student:
+def read_student(path: Path, *, sha256: str | None = None) -> Student:
+    """Load a student from a file of this project's own making; errors as `load_student`.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be read.
+    """
+    return load_student(read_student_text(path), sha256=sha256)
+
+
+def load_student(text: str, *, sha256: str | None = None) -> Student:
     """Load a student from its text, once everything about it is verified.
+
+    Parameters
+    ----------
+    text
+        What `Student.to_text` returned.
+    sha256
+        Digest that a manifest promises for the text; None if there is none to compare with.
 
     Raises
     ------
@@ -141,26 +181,13 @@ def load_student(text: str) -> Student:
         A part is not the one that was written, or the model does not score the recorded sample as
         it did (to 1e-12).
     """
-    file = _read_file(text)
-    found = _content_digest(file)
-    if found != file.content_sha256:
-        raise DigestMismatchError(
-            "student is not the one that was written",
-            where="content_sha256",
-            expected=file.content_sha256,
-            found=found,
-            remedy="restore the file from the run that wrote it",
-        )
-    predictor = load_booster(file.model_text, sha256=file.model_sha256)
-    if predictor.columns != file.columns:
-        raise RecordError(
-            "student and its model name different columns",
-            where="columns",
-            expected=", ".join(predictor.columns),
-            found=", ".join(file.columns),
-        )
-    _verify_sample(file, predictor)
-    return Student(file, predictor)
+    if sha256 is not None:
+        verify_digest(text, sha256=sha256)
+    file = read_student_record(text)
+    _verify_widths(file)
+    student = Student(file, Scorer(file.columns, _load_model(file), file.mean_target))
+    _verify_sample(student)
+    return student
 
 
 def score_out_of_sample(
@@ -197,41 +224,18 @@ def score_out_of_sample(
     later = rows.filter(pl.col("session_number") > student.file.trained_through_number)
     _require_unseen(later, student.file)
     later = later.sort("session_number", "symbol")
-    predictions = later.select(
-        *(pl.col(name) for name in given),
-        trained_window=pl.lit(trained_window),
-        scored_window=pl.lit(scored_window),
-        score=pl.Series(student.score(later, n_threads=n_threads), dtype=pl.Float64),
-    )
+    predictions = pl.concat(
+        [later.select(given), student.judge(later, n_threads=n_threads)], how="horizontal"
+    ).with_columns(trained_window=pl.lit(trained_window), scored_window=pl.lit(scored_window))
     return OutOfSample(
         predictions=predictions.select(
             pl.col(name).cast(dtype) for name, dtype in PREDICTIONS_SCHEMA.items()
         ),
         n_rows=rows.height,
         n_purged=rows.height - later.height,
+        n_novel=predictions.filter(reason="novel").height,
+        n_expired=predictions.filter(reason="expired").height,
     )
-
-
-def recorded_sample(features: Floats, scores: Floats) -> StudentSample:
-    """Return a few rows, spread evenly, with their scores.
-
-    Parameters
-    ----------
-    features
-        Shape (n_rows, n_columns) with at least one row; NaN is missing.
-    scores
-        Shape (n_rows,).
-    """
-    picked = np.unique(np.linspace(0, len(scores) - 1, _SAMPLE_ROWS).astype(np.intp))
-    return StudentSample(
-        inputs=tuple(tuple(map(finite_or_none, row)) for row in features[picked].tolist()),
-        scores=tuple(scores[picked].tolist()),
-    )
-
-
-def sealed(file: StudentFile) -> StudentFile:
-    """Return the file with the digest of its content."""
-    return file.model_copy(update={"content_sha256": _content_digest(file)})
 
 
 def require_columns(rows: pl.DataFrame, names: Sequence[str]) -> None:
@@ -252,52 +256,73 @@ def require_columns(rows: pl.DataFrame, names: Sequence[str]) -> None:
         )
 
 
-def _content_digest(file: StudentFile) -> str:
-    return digest_of(file.model_dump(mode="json", exclude={"content_sha256"}))
-
-
-def _read_file(text: str) -> StudentFile:
-    try:
-        content: Any = json.loads(text)
-        version = content.get("schema_version")
-        if version != _SCHEMA_VERSION:
-            raise SchemaVersionError(
-                "student was written with another layout",
-                where="schema_version",
-                expected=str(_SCHEMA_VERSION),
-                found=str(version),
-                remedy="train it again with this version of sensequant",
+def _load_model(file: StudentFile) -> Predictor | LogisticModel:
+    if file.kind == "boosted" and file.model_text is not None and file.logistic is None:
+        predictor = load_booster(file.model_text, sha256=file.model_sha256)
+        if predictor.columns != file.columns:
+            raise RecordError(
+                "student and its model name different columns",
+                where="columns",
+                expected=", ".join(predictor.columns),
+                found=", ".join(file.columns),
             )
-        return StudentFile.model_validate_json(text)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise RecordError(
-            "text is no student",
-            where="student",
-            expected="a JSON text that Student.to_text wrote",
-            found=str(error).splitlines()[0],
-            remedy="restore the file from the run that wrote it",
-        ) from error
+        return predictor
+    if file.kind == "logistic" and file.logistic is not None and file.model_text is None:
+        found = digest_of(file.logistic)
+        if found != file.model_sha256:
+            raise DigestMismatchError(
+                "coefficients are not those that their digest names",
+                where="logistic",
+                expected=file.model_sha256,
+                found=found,
+            )
+        return file.logistic
+    raise RecordError(
+        "student does not hold the one model of its kind",
+        where="kind",
+        expected="model_text if boosted, logistic if logistic, and not the other",
+        found=file.kind,
+    )
 
 
-def _verify_sample(file: StudentFile, predictor: Predictor) -> None:
+def _verify_widths(file: StudentFile) -> None:
     width = len(file.columns)
-    sample = file.sample
-    is_whole = len(sample.inputs) == len(sample.scores) > 0
+    widths = {
+        "novelty": len(file.novelty.median),
+        "drift": len(file.drift),
+        "logistic": width if file.logistic is None else len(file.logistic.coefficient),
+    }
+    wrong = [name for name, found in widths.items() if found != width]
+    if wrong or len(set(file.columns)) != width or not width:
+        raise RecordError(
+            "student does not describe each of its columns",
+            where=", ".join(wrong) or "columns",
+            expected=f"{width} different columns, each described once",
+            found=", ".join(f"{name} {widths[name]}" for name in wrong),
+        )
+
+
+def _verify_sample(student: Student) -> None:
+    file = student.file
+    sample, width = file.sample, len(file.columns)
+    n_rows = len(sample.inputs)
+    is_whole = n_rows == len(sample.scores) == len(sample.probabilities) > 0
     if not is_whole or any(len(row) != width for row in sample.inputs):
         raise RecordError(
             "student records no whole sample",
             where="sample",
-            expected=f"rows of {width} inputs, one score each",
-            found=f"{len(sample.inputs)} rows, {len(sample.scores)} scores",
+            expected=f"rows of {width} inputs, one score and one probability each",
+            found=f"{n_rows} rows, {len(sample.scores)} scores",
         )
-    scores = predict(predictor, np.array(sample.inputs, dtype=np.float64), n_threads=1)
-    difference = float(np.abs(scores - np.array(sample.scores)).max())
-    if difference > _SAMPLE_TOLERANCE:
+    scores = student.scorer.score(np.array(sample.inputs, dtype=np.float64), n_threads=1)
+    recorded = np.array([sample.scores, sample.probabilities], dtype=np.float64)
+    found = np.array([scores, file.calibration.probability(scores)])
+    if not np.allclose(found, recorded, rtol=0, atol=_SAMPLE_TOLERANCE, equal_nan=True):
         raise DigestMismatchError(
             "student does not score its recorded sample as it did",
             where="sample",
             expected=f"differences up to {_SAMPLE_TOLERANCE}",
-            found=str(difference),
+            found=str(float(np.nanmax(np.abs(found - recorded), initial=0.0))),
             remedy="use the LightGBM version that it was trained with, or train it again",
         )
 

@@ -7,10 +7,10 @@ probabilities and the record of both. Does not belong here: the form of that rec
 (`student`).
 
 Steps: drop rows without a label; hold out the last part, purged; search for settings in the rest,
-where asked to; fit with early stopping on the held-out part and so choose the number of rounds;
-cross-fit with that number over purged folds, so that the probability of each row comes from models
-that saw neither its label nor one that overlaps it; fit the model that is kept on all labelled rows
-with the same number of rounds. Weights enter every fit and no figure.
+where asked to; fit with early stopping on the held-out part and so choose the number of rounds of
+the model that is kept; cross-fit over purged folds, the rounds of each chosen inside its training
+part, so that nothing behind the probability of a row saw its label or one that overlaps it; fit the
+model that is kept on all labelled rows. Weights enter every fit and no figure.
 
 Conventions: probabilities are of label 1, in [0, 1]; null means that no model could say.
 Definitions, and what the figures cannot show, stand in `docs/methods/teacher.md`.
@@ -27,6 +27,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from sensequant.booster_config import BoosterConfig
+from sensequant.booster_device import resolve_device
 from sensequant.boosting import (
     FittedBooster,
     Floats,
@@ -38,7 +39,6 @@ from sensequant.boosting import (
     train_booster,
 )
 from sensequant.cross_fitting import CrossFit, cross_fit, is_one_class
-from sensequant.devices import resolve_device
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
 from sensequant.records import Config, derive_seed, digest_of
 from sensequant.splits import IntArray, Split, SplitConfig, purged_folds, split_validation
@@ -196,11 +196,12 @@ def train_teacher(
     train = window.data.take(window.split.train)
     tuned = _tuned(window, train)
     chosen = _choose_rounds(window, train, tuned.booster)
+    folds = purged_folds(*_numbers(labelled), config.split)
     crossed = cross_fit(
         window.data,
-        purged_folds(*_numbers(labelled), config.split),
+        folds,
+        rounds=[_division_of(window, fold) for fold in folds],
         config=tuned.booster,
-        n_rounds=chosen.n_rounds,
         reference_positive_frac=config.reference_positive_frac,
         seed=seed,
         n_threads=n_threads,
@@ -294,6 +295,13 @@ def _tuned(window: _Window, train: TrainingData) -> Tuned:
         seed=derive_seed(window.seed, "tuning"),
         n_threads=window.n_threads,
     )
+
+
+def _division_of(window: _Window, fold: Split) -> Split | None:
+    if not fold.train.size:
+        return None
+    sessions, ends = (numbers[fold.train] for numbers in _numbers(window.labelled))
+    return split_validation(sessions, ends, window.config.split)
 
 
 def _choose_rounds(window: _Window, train: TrainingData, booster: BoosterConfig) -> Predictor:

@@ -1,7 +1,7 @@
 """What a run tells while it happens: one JSON line per event, complete after a kill.
 
-Belongs here: the format of a line and how it is appended. Does not belong here: who watches (the
-terminal tails the file) and what an event means to a stage.
+Belongs here: the format of a line, how it is appended, and the table of all events. Does not belong
+here: who watches (the terminal tails the file) and what an event means to a stage.
 """
 
 import json
@@ -11,7 +11,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Telemetry", "read_events"]
+import polars as pl
+
+__all__ = ["Telemetry", "read_events", "telemetry_table"]
+
+_COLUMNS = pl.Schema(
+    {
+        "at": pl.Datetime("us", "UTC"),
+        "event": pl.String,
+        "run_id": pl.String,
+        "stage": pl.String,
+        "kind": pl.String,
+        "name": pl.String,
+        "outcome": pl.String,
+        "reason": pl.String,
+        "seconds": pl.Float64,
+        "is_cached": pl.Boolean,
+    }
+)
 
 
 class Telemetry:
@@ -49,3 +66,22 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def telemetry_table(path: Path) -> pl.DataFrame:
+    """Return the events of a file, one row each, in the order in which they happened.
+
+    Returns
+    -------
+    DataFrame
+        at (UTC), event, run_id; stage, kind, name, outcome, reason, seconds and is_cached where an
+        event has them, else null; and `fields`, all that it has besides, as one JSON text.
+    """
+    rows = [_row(event) for event in read_events(path)]
+    return pl.DataFrame(rows, schema={**_COLUMNS, "fields": pl.String}, orient="row")
+
+
+def _row(event: dict[str, Any]) -> dict[str, Any]:
+    known = {name: event.get(name) for name in _COLUMNS}
+    others = {name: value for name, value in event.items() if name not in _COLUMNS}
+    return known | {"at": datetime.fromisoformat(event["at"]), "fields": json.dumps(others)}

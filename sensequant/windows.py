@@ -19,6 +19,7 @@ from sensequant.records import Config, Record, SkipReason
 from sensequant.splits import Split
 
 __all__ = [
+    "POOLED",
     "PlannedWindow",
     "Window",
     "WindowConfig",
@@ -27,9 +28,13 @@ __all__ = [
     "feature_rows",
     "funnel_skip",
     "plan_windows",
+    "pooled_windows",
     "slice_window",
-    "usable_rows",
 ]
+
+
+POOLED = "universe"
+"""Stands where a symbol stands in what is made from all symbols; no ticker is in small letters."""
 
 
 class WindowConfig(Config):
@@ -181,22 +186,32 @@ def plan_windows(
     ]
 
 
+def pooled_windows(start: date, end: date, config: WindowConfig) -> list[Window]:
+    """Return the windows of a range for all symbols at once, in time order, under `POOLED`.
+
+    Raises
+    ------
+    ConfigError
+        `start` is after `end`.
+    """
+    _require_order("range of the windows", start, end)
+    return _spans(POOLED, start=start, end=end, window_days=config.window_days)
+
+
 def slice_window(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
-    """Return the symbol's rows whose session lies in the window, in their order."""
-    return rows.filter(
-        pl.col("symbol") == window.symbol,
-        pl.col("session").is_between(window.start, window.end),
-    )
+    """Return the rows whose session lies in the window, in their order.
+
+    Of a symbol's window the rows of that symbol, of a pooled window those of all symbols.
+    """
+    is_inside = pl.col("session").is_between(window.start, window.end)
+    if window.symbol == POOLED:
+        return rows.filter(is_inside)
+    return rows.filter(pl.col("symbol") == window.symbol, is_inside)
 
 
 def feature_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """Return the rows with at least one of the feature `columns`, labelled or not."""
     return rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in columns))
-
-
-def usable_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
-    """Return the rows that can teach: labelled, with at least one of the feature `columns`."""
-    return feature_rows(rows, columns).filter(pl.col("label").is_not_null())
 
 
 def count_funnel(
@@ -211,7 +226,7 @@ def count_funnel(
     columns
         Feature columns.
     split
-        Split of `usable_rows(rows, columns)`; None where none was made.
+        Split of the labelled rows among `feature_rows(rows, columns)`; None where none was made.
     """
     with_features = feature_rows(rows, columns)
     reasons = with_features["unlabelled_reason"]

@@ -4,27 +4,39 @@ Belongs here: turning records into tables and Markdown. Does not belong here: an
 not in a record.
 """
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+import polars as pl
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from sensequant.coverage.files import CoverageFiles
+from sensequant.evaluation.comparison import ComparisonRecord
 from sensequant.ingestion.backfill import BackfillReport
 from sensequant.ingestion.chunks import ChunkResult
 from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
-from sensequant.runs import RunFolder, StageRecord, UnitRecord
+from sensequant.runs import RunFolder, Stage, StageRecord
 from sensequant.stages.context import RunRecord
 from sensequant.stages.ingestion import chunk_name
+from sensequant.units import UnitRecord
 
 __all__ = [
     "show_backfill",
+    "show_chart",
+    "show_comparisons",
     "show_coverage",
     "show_discovery",
     "show_markdown",
     "show_run",
+    "show_shares",
     "show_stage",
+    "show_teachers",
     "show_units",
 ]
 
@@ -66,6 +78,38 @@ def show_units(record: StageRecord, units: Iterable[UnitRecord]) -> None:
         )
 
 
+def show_teachers(run_id: str, windows: pl.DataFrame) -> None:
+    """Show what became of the teachers of each window, in time order."""
+    create_table_artifact(
+        key="teachers",
+        table=_rows(windows),
+        description=f"teachers of {run_id} by window; figures of rows that no model had learnt",
+    )
+
+
+def show_comparisons(run_id: str, comparisons: Mapping[str, ComparisonRecord]) -> None:
+    """Show what each variant of the students is worth over another one, with intervals."""
+    create_table_artifact(
+        key="students-compared",
+        table=[
+            {
+                "question": name,
+                "candidate": found.candidate,
+                "reference": found.reference,
+                "figure": test.name,
+                "difference": _shown(test.estimate),
+                "lower": _shown(test.lower),
+                "upper": _shown(test.upper),
+                "rows": found.n_rows,
+                "why none": test.reason or "",
+            }
+            for name, found in comparisons.items()
+            for test in found.differences
+        ],
+        description=f"variants of the students of {run_id}, on the same later rows",
+    )
+
+
 def show_run(record: RunRecord, folder: RunFolder) -> None:
     """Show every stage of a run in one table, and its briefing below if one was written."""
     create_table_artifact(
@@ -89,6 +133,23 @@ def show_run(record: RunRecord, folder: RunFolder) -> None:
     if briefing.exists():
         page = briefing.read_text(encoding="utf-8")
         show_markdown("briefing", page, description=f"briefing of {record.run_id}")
+
+
+def show_shares(run_id: str, stage: Stage, shares: list[dict[str, Any]]) -> None:
+    """Show which pool took which share of a stage's windows, and what became of it."""
+    create_table_artifact(
+        key=f"{_key(stage)}-devices",
+        table=shares,
+        description=f"how the windows of {stage} of {run_id} were shared between devices",
+    )
+
+
+def show_chart(key: str, svg: str, *, description: str) -> None:
+    """Show a drawing, which is part of the artifact itself: no file, no address."""
+    encoded = base64.b64encode(svg.encode()).decode()
+    create_image_artifact(
+        image_url=f"data:image/svg+xml;base64,{encoded}", key=key, description=description
+    )
 
 
 def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkResult]) -> None:
@@ -166,6 +227,12 @@ def show_discovery(found: Discovery) -> None:
 def show_markdown(key: str, text: str, *, description: str) -> None:
     """Show a page of Markdown under a key."""
     create_markdown_artifact(key=_key(key), markdown=text, description=description)
+
+
+def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {name: _shown(value) for name, value in row.items()} for row in frame.iter_rows(named=True)
+    ]
 
 
 def _figures(values: dict[str, Any]) -> list[dict[str, str]]:

@@ -9,6 +9,8 @@ from prefect import task
 from sensequant.runs import Stage
 from sensequant.stages import crises
 from sensequant.stages.context import Findings, Run, load_run
+from sensequant.stages.distillation import planned_students
+from sensequant.stages.training import planned_teachers
 from tasks.artifacts import show_markdown
 from tasks.units import UnitRef, do_unit, run_folder, unit_key
 
@@ -21,9 +23,10 @@ def _reads_of_replay(run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
     for symbol in run.symbols:
         yield run.folder.bars(symbol)
         yield run.folder.rows(symbol)
-    for planned in run.windows:
-        yield run.folder.teacher(planned.window.label) / "labels.parquet"
-        yield run.folder.student(planned.window.label) / "student.json"
+    for window in planned_teachers(run):
+        yield run.folder.teacher(window.label) / "labels.parquet"
+    for window in planned_students(run):
+        yield run.folder.student(window.label) / "student.json"
 
 
 @task(

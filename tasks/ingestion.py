@@ -11,18 +11,20 @@ from prefect.runtime import task_run
 from blocks.environment import UNIVERSES_FOLDER, Environment
 from sensequant.coverage.preflight import Question, preflight
 from sensequant.coverage.preflight_text import preflight_markdown
+from sensequant.errors import ConfigError
 from sensequant.ingestion.audits import audit_shelf
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.request import BackfillRequest
 from sensequant.ingestion.shelf import open_shelf
 from sensequant.market.sources.base import Chunk
 from sensequant.records import Outcome
-from sensequant.runs import Stage, UnitRecord
+from sensequant.runs import Stage
 from sensequant.stages import ingestion
 from sensequant.stages.context import Findings, Run, load_run
+from sensequant.units import UnitRecord
 from tasks.artifacts import show_markdown
 from tasks.sources import intake_of
-from tasks.telling import utc_now
+from tasks.telling import say, utc_now
 from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
 
 __all__ = [
@@ -136,14 +138,21 @@ def forecast_training(run_id: str) -> None:
             shelf, asked, home=run.folder.home, universes=UNIVERSES_FOLDER, now=utc_now()
         )
         question = Question(tuple(run.symbols), asked.start, run.request.end, run.config)
-        forecast = preflight(
-            question,
-            shelf.store,
-            audit,
-            calendar=shelf.calendar,
-            source_options=run.request.source.options,
-        )
-    show_markdown("pre-flight", preflight_markdown(forecast), description=f"forecast of {run_id}")
+        try:
+            page = preflight_markdown(
+                preflight(
+                    question,
+                    shelf.store,
+                    audit,
+                    calendar=shelf.calendar,
+                    source_options=run.request.source.options,
+                )
+            )
+        except ConfigError as error:
+            # The bars are here; it is the training that these settings will stop.
+            page = f"Training will stop at once.\n\n{error}"
+            say("training will stop", is_warning=True, error=str(error))
+    show_markdown("pre-flight", page, description=f"forecast of {run_id}")
 
 
 @task(task_run_name="settle data")

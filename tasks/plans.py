@@ -6,7 +6,9 @@ Belongs here: reading the plan of an existing run. Does not belong here: making 
 from typing import NamedTuple
 
 from sensequant.runs import Stage
+from sensequant.stages import distillation, training
 from sensequant.stages.context import load_run
+from sensequant.windows import Window
 from tasks.units import run_folder
 
 __all__ = [
@@ -14,8 +16,8 @@ __all__ = [
     "failure_limit",
     "planned_scenarios",
     "planned_stages",
-    "planned_symbols",
-    "planned_windows",
+    "planned_students",
+    "planned_teachers",
 ]
 
 
@@ -31,15 +33,14 @@ def planned_stages(run_id: str) -> tuple[Stage, ...]:
     return load_run(run_folder(run_id)).stages
 
 
-def planned_symbols(run_id: str) -> list[str]:
-    """Return the symbols that have bars, in alphabetical order."""
-    return load_run(run_folder(run_id)).symbols
+def planned_teachers(run_id: str) -> PlannedWindows:
+    """Return every window that is to have a teacher, those that will be skipped included."""
+    return _parallel(training.planned_teachers(load_run(run_folder(run_id))))
 
 
-def planned_windows(run_id: str) -> PlannedWindows:
-    """Return every planned window, those that will be skipped included."""
-    windows = [planned.window for planned in load_run(run_folder(run_id)).windows]
-    return PlannedWindows([w.symbol for w in windows], [w.short for w in windows])
+def planned_students(run_id: str) -> PlannedWindows:
+    """Return every window that is to have a student, in the order of time."""
+    return _parallel(distillation.planned_students(load_run(run_folder(run_id))))
 
 
 def planned_scenarios(run_id: str) -> list[str]:
@@ -50,3 +51,7 @@ def planned_scenarios(run_id: str) -> list[str]:
 def failure_limit(run_id: str) -> float:
     """Return the share of tried units that may fail before a stage does."""
     return load_run(run_folder(run_id)).config.max_failure_rate
+
+
+def _parallel(windows: list[Window]) -> PlannedWindows:
+    return PlannedWindows([w.symbol for w in windows], [w.short for w in windows])

@@ -9,6 +9,8 @@ from sensequant.records import code_version
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages import opening, release
 from sensequant.stages.context import Findings, RunRecord, RunSettings, load_run
+from sensequant.storage import write_table
+from sensequant.telemetry import telemetry_table
 from tasks.artifacts import show_markdown, show_run
 from tasks.runners import default_workers
 from tasks.telling import say, telemetry_of, utc_now
@@ -89,5 +91,6 @@ def close_run(run_id: str) -> RunRecord:
         verdict=closed.verdict,
         seconds=closed.seconds,
     )
+    write_table(folder.telemetry_table, telemetry_table(folder.telemetry))
     say("run ended", run=run_id, outcome=closed.outcome, verdict=closed.verdict)
     return closed

@@ -14,21 +14,13 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Completed, Failed
 
 from sensequant.records import Outcome
-from sensequant.runs import (
-    RunFolder,
-    Stage,
-    StageOutcome,
-    StageRecord,
-    UnitRecord,
-    describe,
-    summarise_units,
-    write_units,
-)
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, describe
 from sensequant.settings import RunRequest
 from sensequant.stages.context import Findings, RunRecord
+from sensequant.units import UnitRecord, summarise_units, write_units
 from tasks.artifacts import show_stage, show_units
 from tasks.telling import say, telemetry_of, utc_now
-from tasks.units import collect, emit_ended, run_folder
+from tasks.units import emit_ended, records_of, run_folder
 
 __all__ = [
     "OpenStage",
@@ -59,11 +51,14 @@ class OpenStage:
 
     def collect(self, futures: Iterable[PrefectFuture[Any]]) -> list[UnitRecord]:
         """Wait for mapped units and return their records, failed and cached ones included."""
-        mapped = list(futures)
-        records = collect(mapped)
-        for future, record in zip(mapped, records, strict=True):
+        records: list[UnitRecord] = []
+        for future in futures:
+            made = records_of(future)
             if future.state.name == "Cached":
-                emit_ended(self.folder, self.stage, record, is_cached=True)
+                # A task that does several units tells of itself, now as when it did them.
+                told = future.result(raise_on_failure=False)
+                emit_ended(self.folder, self.stage, told.record, is_cached=True)
+            records += made
         return records
 
     def finish(

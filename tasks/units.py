@@ -9,10 +9,14 @@ A skip is an answer: the task completes with the state name `Skipped`. A failure
 What a unit reads enters its cache key: a student that was skipped because its teacher had failed
 runs again once there is a teacher. What it made is digested into its reference: a unit whose file
 is gone or altered runs again, too.
+
+Prefect's cache serves one run. What an earlier run made from the very same data, settings and code
+is brought from there (`sensequant.reuse`); such a task completes with the state name `Reused`.
 """
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +29,15 @@ from prefect.tasks import Task
 from pydantic import BaseModel, Field, model_validator
 
 from blocks.environment import Environment
+from sensequant.devices import SeenDevice
 from sensequant.errors import LeakageError, RegistryError, RetryableError, StorageError
 from sensequant.records import Outcome, code_version, digest_of
-from sensequant.runs import RunFolder, Stage, UnitRecord
+from sensequant.reuse import bring, remember
+from sensequant.runs import RunFolder, Stage
 from sensequant.stages.context import Run, load_run
 from sensequant.storage import sha256_of
+from sensequant.units import UnitRecord
+from tasks.devices import seen_here
 from tasks.telling import say, telemetry_of
 
 __all__ = [
@@ -37,9 +45,10 @@ __all__ = [
     "UnitFailedError",
     "UnitRef",
     "can_retry",
-    "collect",
     "do_unit",
+    "do_units",
     "emit_ended",
+    "records_of",
     "run_folder",
     "unit_key",
 ]
@@ -47,6 +56,7 @@ __all__ = [
 Reads = Callable[[Run, Mapping[str, Any]], Iterable[Path | str]]
 """Names the files and other values that a unit's result follows from, given its parameters."""
 
+_ON_DEVICES = frozenset({Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING})
 _FATAL = (LeakageError, StorageError, RegistryError)
 
 
@@ -66,11 +76,13 @@ class UnitRef(BaseModel):
     """What a task returns: the record of its unit, and digests of the files that it made.
 
     A stored reference whose file is gone or altered does not validate, so that the task that made
-    it runs again instead of being taken from the cache.
+    it runs again instead of being taken from the cache. A task that does several units at once has
+    their records as `parts`.
     """
 
     root: Path
     record: UnitRecord
+    parts: list[UnitRecord] = Field(default_factory=list[UnitRecord])
     files: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -122,9 +134,10 @@ def do_unit(
     work: Callable[[], UnitRecord],
     *,
     makes: Iterable[Path] = (),
+    key: Callable[[], str] | None = None,
     **names: str | None,
 ) -> Any:
-    """Do one unit of work, tell its outcome, and return its reference or skipped state.
+    """Do one unit of work, tell its outcome, and return its reference, or skipped or reused state.
 
     Parameters
     ----------
@@ -135,6 +148,9 @@ def do_unit(
     makes
         Files, or folders of files, that belong to this unit alone. What an earlier attempt left
         there is removed first, so that a unit without a result leaves none behind.
+    key
+        Returns the digest of all that the unit follows from, whatever the run; None for a unit
+        whose result belongs to this run alone.
     names
         `kind`, `name`, and `symbol` or `window` where they apply.
 
@@ -150,14 +166,15 @@ def do_unit(
     outputs = list(makes)
     try:
         _remove(outputs)
-        record = work()
+        record = _brought(folder, key) or work()
     except StorageError:
         # Nothing more can be written, telemetry neither.
         raise
     except Exception as error:  # noqa: BLE001 - every failure becomes a record, then is raised again
         failure = error
         record = UnitRecord.from_error(error, seconds=0.0, **names)  # pyright: ignore[reportArgumentType]
-    record = record.model_copy(update={"seconds": round(time.perf_counter() - started, 6)})
+    seconds = round(time.perf_counter() - started, 6)
+    record = record.model_copy(update={"seconds": seconds, "device": _device(stage)})
     if not _is_tried_again(failure):
         emit_ended(folder, stage, record)
     _say(record)
@@ -166,30 +183,58 @@ def do_unit(
     if record.outcome is Outcome.FAILED:
         raise UnitFailedError(record) from failure
     reference = UnitRef(root=folder.root, record=record, files=_digests(folder.root, outputs))
-    if record.outcome is Outcome.SKIPPED:
-        return Completed(name="Skipped", message=record.reason, data=reference)
-    return reference
+    return _state_of(reference, folder, key)
 
 
-def collect(futures: Iterable[PrefectFuture[Any]]) -> list[UnitRecord]:
-    """Wait for mapped units and return their records, failed ones included.
+def do_units(
+    folder: RunFolder,
+    stage: Stage,
+    work: Callable[[], list[UnitRecord]],
+    *,
+    makes: Iterable[Path],
+    kind: str,
+    name: str,
+) -> Any:
+    """Do several units in one task, as `do_unit` does one; their records are the parts of its own.
+
+    Raises
+    ------
+    UnitFailedError, LeakageError, StorageError, RegistryError
+        As `do_unit`.
+    """
+    parts: list[UnitRecord] = []
+
+    def whole() -> UnitRecord:
+        parts.extend(work())
+        return UnitRecord(
+            outcome=Outcome.SUCCESS,
+            counts=dict(Counter(f"n_{part.outcome}" for part in parts)),
+            seconds=0.0,
+            kind=kind,
+            name=name,
+        )
+
+    reference = do_unit(folder, stage, whole, makes=makes, kind=kind, name=name)
+    return reference.model_copy(update={"parts": parts})
+
+
+def records_of(future: PrefectFuture[Any]) -> list[UnitRecord]:
+    """Wait for a task and return the records of its units, also where it failed.
 
     Raises
     ------
     Exception
-        A task broke outside its unit of work: that is a fault of the program, not a result.
+        The task broke outside its unit of work: that is a fault of the program, not a result.
     """
-    records: list[UnitRecord] = []
-    for future in futures:
-        result = future.result(raise_on_failure=False)
-        if isinstance(result, UnitRef | UnitFailedError):
-            records.append(result.record)
-        elif isinstance(result, BaseException):
-            raise result
-        else:
-            message = f"a unit returned {type(result).__name__}"
-            raise TypeError(message)
-    return records
+    result = future.result(raise_on_failure=False)
+    if isinstance(result, UnitRef):
+        return result.parts or [result.record]
+    if isinstance(result, UnitFailedError):
+        return [result.record]
+    if isinstance(result, BaseException):
+        raise result
+    message = f"a unit returned {type(result).__name__}"
+    raise TypeError(message)
 
 
 def emit_ended(
@@ -206,6 +251,28 @@ def emit_ended(
         seconds=record.seconds,
         is_cached=is_cached,
     )
+
+
+def _brought(folder: RunFolder, key: Callable[[], str] | None) -> UnitRecord | None:
+    made = None if key is None else bring(folder, key())
+    if made is None:
+        return None
+    return made.record.model_copy(update={"reused_from": made.run_id})
+
+
+def _state_of(reference: UnitRef, folder: RunFolder, key: Callable[[], str] | None) -> Any:
+    record = reference.record
+    if record.outcome is Outcome.SKIPPED:
+        return Completed(name="Skipped", message=record.reason, data=reference)
+    if record.reused_from is not None:
+        return Completed(name="Reused", message=f"made by {record.reused_from}", data=reference)
+    if key is not None:
+        remember(folder, key(), record, reference.files)
+    return reference
+
+
+def _device(stage: Stage) -> SeenDevice | None:
+    return seen_here() if stage in _ON_DEVICES else None
 
 
 def _digest_of_input(value: Path | str) -> str | None:
@@ -246,6 +313,7 @@ def _say(record: UnitRecord) -> None:
         symbol=record.symbol,
         window=record.window,
         reason=record.reason,
+        reused_from=record.reused_from,
         error=record.error_message,
         seconds=round(record.seconds, 3),
         **record.counts,

@@ -1,4 +1,4 @@
-"""The options of `sensequant run`, as they are typed.
+"""The options of `sensequant run` and `sensequant predict`, as they are typed.
 
 Belongs here: names of options and their help. Does not belong here: what they mean (`cli.asking`),
 so that the help does not wait for the libraries that know.
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["RunArguments"]
+__all__ = ["PredictArguments", "RunArguments"]
 
 
 @Parameter(name="*")
@@ -50,6 +50,8 @@ class RunArguments:
         Seed of everything that draws at random.
     run
         An existing run to execute --stages of, with its own request and settings.
+    resume
+        A run that failed or was killed: do what is left of it, its own stages, nothing twice.
     """
 
     symbols: str | None = None
@@ -67,3 +69,37 @@ class RunArguments:
     set: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     seed: int | None = None
     run: str | None = None
+    resume: str | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments:
+    """Which student scores which bars.
+
+    Parameters
+    ----------
+    run
+        The run whose students score; its bars come from the store that it was ingested into.
+    student
+        A student's file from elsewhere, in place of those of the run; it is tried out in a process
+        of its own before it is loaded here.
+    sha256
+        Digest that the file must have.
+    symbols
+        NSE tickers, separated by commas; all symbols of the run when left out.
+    start
+        First session to score; the last stored one when left out.
+    end
+        Last session to score; the last stored one when left out.
+    output
+        File to write the scores to: .parquet or .csv.
+    """
+
+    run: str = "latest"
+    student: Path | None = None
+    sha256: str | None = None
+    symbols: str | None = None
+    start: str | None = None
+    end: str | None = None
+    output: Path | None = None

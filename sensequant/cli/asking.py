@@ -65,6 +65,8 @@ def ask(arguments: RunArguments, *, home: Path) -> Question:
     ConfigError
         An argument is wrong or contradicts another one, or there is no such run.
     """
+    if arguments.resume is not None:
+        return _resumed(arguments, home=home)
     if arguments.run is None:
         run_id = make_run_id(datetime.now(UTC), uuid.uuid4().hex)
         return Question(
@@ -73,10 +75,30 @@ def ask(arguments: RunArguments, *, home: Path) -> Question:
             build_config(arguments),
             build_options(arguments),
         )
-    _refuse_other_question(arguments)
+    _refuse_other_question(arguments, option=f"--run {arguments.run}")
     folder = find_run(home, arguments.run)
     run = load_run(folder)
     return Question(folder, run.request, run.config, build_options(arguments))
+
+
+def _resumed(arguments: RunArguments, *, home: Path) -> Question:
+    others = {"run", "stages", "skip_fetch"}
+    given = [name for name in others if getattr(arguments, name)]
+    if given:
+        raise ConfigError(
+            "a resumed run keeps its stages",
+            where=f"--resume {arguments.resume}",
+            expected="--workers at most",
+            found=", ".join(f"--{name.replace('_', '-')}" for name in sorted(given)),
+            remedy="leave these out, or use --run with --stages",
+        )
+    _refuse_other_question(arguments, option=f"--resume {arguments.resume}")
+    folder = find_run(home, str(arguments.resume))
+    run = load_run(folder)
+    asked = run.record.options
+    return Question(
+        folder, run.request, run.config, asked.model_copy(update={"workers": arguments.workers})
+    )
 
 
 def build_request(arguments: RunArguments) -> RunRequest:
@@ -145,15 +167,15 @@ def _source_fields(arguments: RunArguments) -> dict[str, Any]:
     return _given(fields)
 
 
-def _refuse_other_question(arguments: RunArguments) -> None:
+def _refuse_other_question(arguments: RunArguments, *, option: str) -> None:
     given = [name for name in _QUESTION if getattr(arguments, name) not in (None, ())]
     if given:
         raise ConfigError(
             "an existing run keeps its request and settings",
-            where="--run " + str(arguments.run),
+            where=option,
             expected="--stages, --workers and --skip-fetch at most",
             found=", ".join(f"--{name.replace('_', '-')}" for name in given),
-            remedy="leave these out, or leave out --run to open a new run",
+            remedy=f"leave these out, or leave out {option.split(maxsplit=1)[0]} to open a new run",
         )
 
 

@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from blocks.clients import Client
     from blocks.pools import WorkPool
 
-__all__ = ["connect", "deploy_all", "deploy_pools", "deploy_runs", "find_server", "pools_of"]
+__all__ = [
+    "connect",
+    "count_gpus",
+    "deploy_all",
+    "deploy_pools",
+    "deploy_runs",
+    "find_server",
+    "pools_of",
+]
 
 _N_LAST_LINES = 12
 
@@ -71,10 +79,22 @@ def find_server(env: Environment) -> Environment:
 
 def pools_of(env: Environment) -> "tuple[WorkPool, ...]":
     """Return the work pools that this machine serves."""
-    from blocks.devices import count_gpus  # noqa: PLC0415 - slow to import
     from blocks.pools import read_pools  # noqa: PLC0415 - Prefect reads its variables first
 
-    return read_pools(count_gpus() if env.gpus is None else env.gpus)
+    return read_pools(count_gpus(env))
+
+
+def count_gpus(env: Environment) -> int:
+    """Return how many GPUs this machine has: as many as the environment says, or NVIDIA finds."""
+    if env.gpus is not None:
+        return env.gpus
+    from sensequant.nvml import open_nvml  # noqa: PLC0415 - asks the driver
+
+    try:
+        return len(open_nvml().devices())
+    except ConfigError:
+        # No driver or no device of NVIDIA: there is nothing to make a pool for.
+        return 0
 
 
 def connect(env: Environment) -> "Client":
@@ -134,7 +154,10 @@ def _deploy_automations(client: "Client", env: Environment) -> Iterator[Fact]:
 
 
 def _deploy_flows(client: "Client", env: Environment) -> Iterator[Fact]:
+    from blocks.pools import on_devices  # noqa: PLC0415 - Prefect reads its variables first
+
     wanted = _read_deployments()
+    wanted["deployments"] = list(on_devices(wanted["deployments"], count_gpus(env)))
     switched_on = {
         (deployment.name, schedule.slug)
         for deployment in _deployments(client)

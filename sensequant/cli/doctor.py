@@ -191,7 +191,7 @@ def check_code() -> Check:
 def check_lightgbm() -> Check:
     """Check that LightGBM fits a model, and on which device."""
     from sensequant.booster_config import BoosterConfig  # noqa: PLC0415 - slow to import
-    from sensequant.devices import resolve_device  # noqa: PLC0415
+    from sensequant.booster_device import resolve_device  # noqa: PLC0415
 
     device = resolve_device(BoosterConfig(device="auto"))
     found = f"{version('lightgbm')} on {device}"

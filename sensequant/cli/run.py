@@ -52,7 +52,7 @@ def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) ->
         failure = _execute(question, served, is_verbose=is_verbose)
     except KeyboardInterrupt:
         if question.folder.config.exists():
-            notes.print(f"to go on: sensequant run --run {question.folder.run_id}")
+            notes.print(f"to go on: sensequant run --resume {question.folder.run_id}")
         raise
     run = read_run(question.folder)
     if failure is not None and not run.stages():

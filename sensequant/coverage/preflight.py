@@ -22,26 +22,25 @@ from pydantic import Field
 from sensequant.coverage.audit import CoverageAudit
 from sensequant.coverage.states import State
 from sensequant.coverage.summary import ingest_commands
-from sensequant.errors import DataError, MissingBarsError
-from sensequant.evaluation.costs import round_trip_cost_frac
-from sensequant.features.build import build_features
+from sensequant.errors import MissingBarsError
 from sensequant.features.registry import model_columns
-from sensequant.labels import build_labels
-from sensequant.market.adjustments import adjust_bars
+from sensequant.histories import History, context_from_store, listings_of, read_histories
 from sensequant.market.intervals import DAILY
 from sensequant.market.sessions import SessionCalendar
 from sensequant.market.store import BarStore
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI, is_index
 from sensequant.records import Config, Finite, Record, SkipReason
+from sensequant.rows import build_rows
 from sensequant.settings import TrainingConfig
 from sensequant.splits import split_validation
 from sensequant.windows import (
+    POOLED,
     PlannedWindow,
     count_funnel,
+    feature_rows,
     funnel_skip,
     plan_windows,
     slice_window,
-    usable_rows,
 )
 
 __all__ = [
@@ -168,16 +167,6 @@ class Preflight(Record):
         return self.n_trained > 0
 
 
-@dataclass(frozen=True, slots=True)
-class _History:
-    bars: pl.DataFrame | None
-    reason: SkipReason | None
-
-    @property
-    def ends(self) -> tuple[date, date] | None:
-        return None if self.bars is None else (self.bars["session"][0], self.bars["session"][-1])
-
-
 def preflight(
     question: Question,
     store: BarStore,
@@ -209,15 +198,15 @@ def preflight(
     RecordError
         A stored file is damaged.
     """
-    actions = store.actions()
     stocks = tuple(dict.fromkeys(symbol for symbol in question.symbols if not is_index(symbol)))
-    histories = {symbol: _history_of(symbol, store, actions, calendar) for symbol in stocks}
+    histories = read_histories(store, stocks, calendar)
     ends = [history.ends for history in histories.values() if history.ends is not None]
     missing = _missing_sessions(audit)
+    rows = _rows_of(histories, question, store, calendar)
     windows = [
-        window
+        _window_forecast(each, rows, history, question.config, missing.get(symbol, []))
         for symbol, history in histories.items()
-        for window in _windows_of(symbol, history, question, calendar, _market_of(ends), missing)
+        for each in _planned(symbol, history, question, _market_of(ends))
     ]
     symbols = tuple(
         _symbol_forecast(
@@ -245,34 +234,17 @@ def preflight(
     )
 
 
-def _history_of(
-    symbol: str, store: BarStore, actions: pl.DataFrame, calendar: SessionCalendar
-) -> _History:
-    try:
-        stored = store.read(symbol, interval=DAILY, final_only=True)
-        if stored.is_empty():
-            return _History(None, SkipReason.NO_DATA)
-        return _History(adjust_bars(stored, actions, calendar), None)
-    except DataError as error:
-        return _History(None, SkipReason(error.reason))
-
-
 def _market_of(ends: Sequence[tuple[date, date]]) -> tuple[date, date] | None:
     if not ends:
         return None
     return min(first for first, _ in ends), max(last for _, last in ends)
 
 
-def _windows_of(
-    symbol: str,
-    history: _History,
-    question: Question,
-    calendar: SessionCalendar,
-    market: tuple[date, date] | None,
-    missing: Mapping[str, list[date]],
-) -> list[WindowForecast]:
+def _planned(
+    symbol: str, history: History, question: Question, market: tuple[date, date] | None
+) -> list[PlannedWindow]:
     first, last = history.ends or (None, None)
-    planned = plan_windows(
+    return plan_windows(
         symbol,
         start=question.start,
         end=question.end,
@@ -281,44 +253,46 @@ def _windows_of(
         config=question.config.windows,
         market=market,
     )
-    rows = None if history.bars is None else _rows_of(history.bars, question, calendar)
-    return [
-        _window_forecast(each, rows, history, question.config, missing.get(symbol, []))
-        for each in planned
-    ]
 
 
-def _rows_of(bars: pl.DataFrame, question: Question, calendar: SessionCalendar) -> pl.DataFrame:
-    config = question.config
-    labels = build_labels(
-        bars,
-        calendar.numbers(),
-        config.labels,
-        round_trip_cost_frac=round_trip_cost_frac(config.costs, question.start),
-    )
-    features = build_features(bars, config.features)
-    return labels.join(features, on=["symbol", "session"], how="inner", maintain_order="left")
+def _rows_of(
+    histories: Mapping[str, History],
+    question: Question,
+    store: BarStore,
+    calendar: SessionCalendar,
+) -> dict[str, pl.DataFrame]:
+    """Return features and labels by symbol; all at once, because ranks compare symbols."""
+    tables = [history.bars for _, history in sorted(histories.items()) if history.bars is not None]
+    if not tables:
+        return {}
+    config, bars = question.config, pl.concat(tables)
+    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
+    context = context_from_store(store, calendar, listings=listings_of(firsts))
+    rows = build_rows(bars, config, context, calendar=calendar, start=question.start)
+    return {str(part["symbol"][0]): part for part in rows.partition_by("symbol")}
 
 
 def _window_forecast(
     planned: PlannedWindow,
-    rows: pl.DataFrame | None,
-    history: _History,
+    rows: Mapping[str, pl.DataFrame],
+    history: History,
     config: TrainingConfig,
     missing: Sequence[date],
 ) -> WindowForecast:
     window = planned.window
     reason, n_bars, n_labelled = history.reason or planned.skip, 0, 0
-    if rows is not None:
+    if window.symbol in rows:
         columns = model_columns(config.features)
-        own = slice_window(rows, window)
+        own = slice_window(rows[window.symbol], window)
         funnel = count_funnel(own, columns)
         n_bars, n_labelled = funnel.n_bars, funnel.n_labelled
-        reason = (
-            reason
-            or funnel_skip(funnel, config.windows)
-            or _why_untrainable(usable_rows(own, columns), config)
-        )
+        labelled = feature_rows(own, columns).drop_nulls("label")
+        reason = reason or funnel_skip(funnel, config.windows)
+        if config.teacher.scope == POOLED:
+            # A teacher of all symbols takes whatever rows a symbol has.
+            reason = None if labelled.height else reason
+        else:
+            reason = reason or _why_untrainable(labelled, config)
     return WindowForecast(
         symbol=window.symbol,
         start=window.start,
@@ -346,7 +320,7 @@ def _why_untrainable(labelled: pl.DataFrame, config: TrainingConfig) -> SkipReas
 
 def _symbol_forecast(
     symbol: str,
-    history: _History,
+    history: History,
     windows: Sequence[WindowForecast],
     audit: CoverageAudit,
     *,

@@ -35,6 +35,7 @@ _Floats = NDArray[np.float64]
 _Codes = NDArray[np.intp]
 _NO_ROWS = "no labelled rows"
 _ONE_CLASS = "one class only"
+_NO_PROBABILITY = "no calibrated probabilities"
 
 
 class ClassificationFigures(Record):
@@ -59,7 +60,8 @@ class ScoredPanel:
     """Labelled rows and how to resample them.
 
     `rows`: symbol, session_number, scored_window, score, label (0 or 1), forward_return,
-    is_decided (score at or above the threshold); no nulls.
+    is_decided (score at or above the threshold), no nulls; probability, null where a student is
+    not calibrated. A score ranks and decides; only a probability can be too high or too low.
     """
 
     rows: pl.DataFrame
@@ -73,17 +75,17 @@ class ScoredPanel:
 
 def classification_figures(panel: ScoredPanel) -> ClassificationFigures:
     """Return the pooled figures with their intervals."""
-    rows = panel.rows
-    is_enough = rows.height >= panel.n_bins
+    known = panel.rows.drop_nulls("probability")
+    is_enough = known.height >= panel.n_bins
     calibration = Figure(
         value=measures.expected_calibration_error(
-            rows["label"].to_numpy(), rows["score"].to_numpy(), panel.n_bins
+            known["label"].to_numpy(), known["probability"].to_numpy(), panel.n_bins
         ),
-        n=rows.height,
+        n=known.height,
         unit="probability",
         reason="no interval: biased upward, more so in resamples"
         if is_enough
-        else "fewer rows than bins",
+        else "fewer rows with a probability than bins",
     )
     figures = _auc_figures(panel) | _ratio_figures(panel)
     return ClassificationFigures.model_validate(
@@ -122,7 +124,7 @@ def group_table(panel: ScoredPanel, column: str, *, has_intervals: bool) -> pl.D
         recall=_defined(n_hit / is_true.sum()),
         f1=_defined(2 * n_hit / (decided.sum() + is_true.sum())),
         hit_rate=(pl.col("forward_return") > 0).filter(decided).mean(),
-        brier_score=(pl.col("score") - pl.col("label")).pow(2).mean(),
+        brier_score=(pl.col("probability") - pl.col("label")).pow(2).mean(),
     )
     table = table.sort(column)
     aucs, placebo = _group_aucs(panel, column)
@@ -173,10 +175,12 @@ def _ratio_figures(panel: ScoredPanel) -> dict[str, Figure]:
     rows = panel.rows
     decided = rows["is_decided"].to_numpy()
     true = rows["label"].to_numpy() == 1
-    score = rows["score"].to_numpy()
     every = np.ones(rows.height)
+    is_known = rows["probability"].is_not_null().to_numpy() * 1.0
+    # Rows without a probability weigh nothing; one half stands in their place.
+    probability = rows["probability"].fill_null(0.5).to_numpy()
     epsilon = float(np.finfo(np.float64).eps)
-    likelihood = np.clip(np.where(true, score, 1 - score), epsilon, 1 - epsilon)
+    likelihood = np.clip(np.where(true, probability, 1 - probability), epsilon, 1 - epsilon)
     parts: dict[str, tuple[_Floats, _Floats, str]] = {
         "positive_frac": (true * 1.0, every, _NO_ROWS),
         "precision": (true * decided * 1.0, decided * 1.0, "no positive decisions"),
@@ -187,8 +191,8 @@ def _ratio_figures(panel: ScoredPanel) -> dict[str, Figure]:
             decided * 1.0,
             "no positive decisions",
         ),
-        "brier_score": (np.square(score - true), every, _NO_ROWS),
-        "log_loss": (-np.log(likelihood), every, _NO_ROWS),
+        "brier_score": (np.square(probability - true) * is_known, is_known, _NO_PROBABILITY),
+        "log_loss": (-np.log(likelihood) * is_known, is_known, _NO_PROBABILITY),
     }
     return {
         name: _ratio_figure(panel, numerator, denominator, name=name, undefined=undefined)

@@ -49,6 +49,7 @@ _COLUMNS = (
     "session_number",
     "scored_window",
     "score",
+    "probability",
     "label",
     "forward_return",
 )
@@ -136,8 +137,8 @@ def validate(
     Parameters
     ----------
     predictions
-        symbol, session, session_number, scored_window, score, label, forward_return (the last
-        three may be null); all rows out of sample.
+        symbol, session, session_number, scored_window, score, probability, label, forward_return
+        (the last four may be null); all rows out of sample.
     backtest
         `run_backtest` on the same predictions: its threshold and horizon apply here too.
     universe
@@ -213,7 +214,7 @@ def _checked(predictions: pl.DataFrame) -> pl.DataFrame:
 def _labelled(scored: pl.DataFrame, threshold: float) -> pl.DataFrame:
     return scored.drop_nulls("label").with_columns(
         pl.col("label").cast(pl.Int8),
-        pl.col("forward_return", "score").cast(pl.Float64),
+        pl.col("forward_return", "score", "probability").cast(pl.Float64),
         is_decided=pl.col("score") >= threshold,
     )
 

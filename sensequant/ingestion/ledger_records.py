@@ -76,7 +76,7 @@ class ChunkEntry(Record):
     n_quarantined: int = Field(default=0, ge=0)
     n_duplicates_dropped: int = Field(default=0, ge=0)
     n_missing_sessions: int = Field(default=0, ge=0)
-    n_missing_bars: int = Field(default=0, ge=0)
+    n_missing_bars: int | None = Field(default=0, ge=0)
     """Bars that settled intraday sessions lack of which others came."""
 
     missing_sessions: tuple[date, ...] = ()

@@ -22,6 +22,8 @@ LAYOUT = Layout(
     metadata=_METADATA,
     version=version_table("ledger_schema", _METADATA),
     version_number=2,
+    # What earlier entries would have counted is not known: null.
+    upgrades={1: "ALTER TABLE ledger_chunks ADD COLUMN n_missing_bars INTEGER"},
     writers_lock=7_302_022,
     # Chunks of which the ledger has lost the entries are fetched again.
     synchronous="NORMAL",
@@ -49,7 +51,7 @@ CHUNKS = sa.Table(
     sa.Column("n_duplicates_dropped", sa.Integer, nullable=False),
     sa.Column("n_missing_sessions", sa.Integer, nullable=False),
     sa.Column("missing_sessions", sa.JSON, nullable=False),
-    sa.Column("n_missing_bars", sa.Integer, nullable=False),
+    sa.Column("n_missing_bars", sa.Integer),
     sa.Column("settled_through", sa.Date),
     sa.Column("source_digest", sa.String(64)),
     sa.Column("n_calls", sa.Integer),

@@ -10,16 +10,15 @@ that stood in the delivered row. Intraday bars also carry `starts_at`, the insta
 begins; `session` is its date in India.
 """
 
-import hashlib
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
 from sensequant.market.intervals import DAILY, Interval, is_intraday
 from sensequant.market.sessions import IST
+from sensequant.records import frame_digest
 
 __all__ = [
     "BAR_COLUMNS",
@@ -142,8 +141,6 @@ def bars_digest(frame: pl.DataFrame, interval: Interval = DAILY) -> str:
     """Return the sha256 of the values of bars, whatever the order of rows.
 
     Only the columns of `bar_schema` count: when a bar was fetched and whether it is final do not.
-    The bytes are defined here (a mask of nulls, then little-endian numbers or the lengths and
-    UTF-8 bytes of texts), so that the digest depends on no library's file format.
 
     Returns
     -------
@@ -151,24 +148,7 @@ def bars_digest(frame: pl.DataFrame, interval: Interval = DAILY) -> str:
         64 hexadecimal digits.
     """
     columns = tuple(bar_schema(interval))
-    ordered = frame.select(columns).sort(columns)
-    total = hashlib.sha256(str(ordered.height).encode())
-    for series in ordered.iter_columns():
-        total.update(f"\0{series.name}:{series.dtype}\0".encode())
-        total.update(np.packbits(series.is_null().to_numpy()).tobytes())
-        total.update(_value_bytes(series))
-    return total.hexdigest()
-
-
-def _value_bytes(series: pl.Series) -> bytes:
-    if series.dtype == pl.String:
-        texts = series.fill_null("")
-        lengths = texts.str.len_bytes().cast(pl.Int64).to_numpy().astype("<i8")
-        return lengths.tobytes() + "".join(texts.to_list()).encode()
-    if series.dtype == pl.Float64:
-        # Adding 0.0 makes one zero of the two that IEEE 754 knows.
-        return (series.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes()
-    return series.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes()
+    return frame_digest(frame.select(columns).sort(columns))
 
 
 def _require_schema(frame: pl.DataFrame, schema: pl.Schema) -> None:

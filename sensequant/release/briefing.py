@@ -33,9 +33,10 @@ from sensequant.release.briefing_model import (
 )
 from sensequant.release.evidence import Reports
 from sensequant.release.gates import Decision, GateOutcome, Verdict
-from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.storage import write_atomically, write_json
 from sensequant.stress.resilience import StressSummary
+from sensequant.units import UnitRecord
 
 __all__ = [
     "BriefingInputs",

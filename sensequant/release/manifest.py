@@ -60,6 +60,7 @@ _STILL_GROWING = frozenset(
     {
         "run.json",
         "telemetry.jsonl",
+        "telemetry.parquet",
         "manifest.yaml",
         "promotion_briefing.md",
         "promotion_briefing.json",

@@ -94,7 +94,7 @@ class ModelEvidence:
         `missing_frac` of all `metadata.json`.
     teacher_units, student_units
         `teacher_runs.parquet` and `student_runs.parquet` as they are
-        (`sensequant.runs.unit_table`); counts that a unit does not have are null.
+        (`sensequant.units.unit_table`); counts that a unit does not have are null.
     calibrated
         Of the column `probability` of `predictions.parquet`.
     distillation, weighting, pooling

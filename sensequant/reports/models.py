@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from sensequant.records import Outcome, SkipReason
+from sensequant.records import Outcome, SkipReason, explain_skip
 from sensequant.reports.drawing import last_day
 from sensequant.reports.model_charts import balance_chart, importance_chart, teachers_chart
 from sensequant.reports.model_evidence import ModelEvidence
@@ -24,31 +24,11 @@ from sensequant.reports.tables import (
 )
 
 __all__ = [
-    "REASONS",
     "features_section",
     "labels_section",
     "teachers_section",
     "window_funnel_section",
 ]
-
-REASONS = {
-    SkipReason.PRE_LISTING: "the window ends before the symbol was listed",
-    SkipReason.NO_DATA: "the store holds no bars of it",
-    SkipReason.INVALID_BARS: "its bars contradict themselves",
-    SkipReason.UNKNOWN_SYMBOL: "the source does not know the symbol",
-    SkipReason.INSUFFICIENT_HISTORY: "no row had a single feature yet",
-    SkipReason.INSUFFICIENT_FUTURE: "every outcome lies behind the last bar",
-    SkipReason.INSUFFICIENT_SAMPLES: "too few labelled rows to learn from",
-    SkipReason.ONE_CLASS: "all labels are alike",
-    SkipReason.SUSPENDED: "the symbol was not traded while others were",
-    SkipReason.NO_FEATURES: "its features could not be made",
-    SkipReason.NO_TEACHER: "the window has no teacher to learn from",
-    SkipReason.NO_LATER_WINDOW: "no later window is there to be scored",
-    SkipReason.SEEN_IN_TRAINING: "the rows were seen in training",
-    SkipReason.NO_EARLIER_TRAINING: "nothing before it could be trained on",
-    SkipReason.NO_BENCHMARK: "the benchmark is missing",
-}
-"""Why a unit of work was skipped, in words."""
 
 _N_BARS = 20
 _STEPS = {
@@ -286,5 +266,6 @@ def _reason(outcome: str, reason: str | None) -> str:
         return (
             "an error, told in the table of units of the run" if outcome == Outcome.FAILED else ""
         )
-    known = {str(name): text for name, text in REASONS.items()}
-    return known.get(reason, words(reason))
+    if reason in set(SkipReason):
+        return explain_skip(SkipReason(reason)).rstrip(".")
+    return words(reason)

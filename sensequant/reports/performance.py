@@ -207,7 +207,11 @@ def calibration_section(
         Column("highest_score", "Highest score", score),
         Column("positive_frac", "Share with label 1", percent),
     )
-    lead = "On the diagonal, a score of 0.6 comes true six times in ten."
+    lead = (
+        "On the diagonal, a probability of 0.6 comes true six times in ten. A score says how much "
+        "likelier than usual a success is, one half being as likely as usual; it should rise, not "
+        "lie on the diagonal."
+    )
     tables = [table_of(bins, columns, caption="Bins of nearly equal size")]
     if calibrated is not None:
         caption = "Bins of the calibrated probabilities"

@@ -1,4 +1,4 @@
-"""What every stage needs of a run: its folder, request, configuration, and plan."""
+"""What every stage needs of a run: its folder, request, configuration, plan, and shared tables."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,16 +9,19 @@ import polars as pl
 from pydantic import Field, TypeAdapter
 
 from sensequant.errors import RecordError
+from sensequant.features.context import MarketContext
+from sensequant.histories import listings_of
 from sensequant.ingestion.places import store_at
 from sensequant.market.store import BarStore
+from sensequant.market.symbols import INDIA_VIX, NIFTY50
 from sensequant.records import Record, SkipReason, digest_of
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.storage import read_json, read_table
 from sensequant.stress.scenarios import Scenario, load_scenarios, select_scenarios
-from sensequant.windows import PlannedWindow, Window
+from sensequant.windows import POOLED, PlannedWindow, Window, pooled_windows
 
-__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run"]
+__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run", "shared_table"]
 
 
 class RunSettings(Record):
@@ -108,8 +111,36 @@ class Run:
         return sorted(planned, key=lambda each: (each.window.symbol, each.window.start))
 
     def windows_of(self, symbol: str) -> list[Window]:
-        """Return the windows of one symbol, in time order."""
-        return [each.window for each in self.windows if each.window.symbol == symbol]
+        """Return the windows of one symbol, or of `POOLED` those of all symbols, in time order."""
+        if symbol == POOLED:
+            return self.pooled_windows
+        return self._windows_by_symbol.get(symbol, [])
+
+    @cached_property
+    def pooled_windows(self) -> list[Window]:
+        """The windows of all symbols at once, in time order."""
+        return pooled_windows(self.request.start, self.request.end, self.config.windows)
+
+    @cached_property
+    def _windows_by_symbol(self) -> dict[str, list[Window]]:
+        windows: dict[str, list[Window]] = {}
+        for planned in self.windows:
+            windows.setdefault(planned.window.symbol, []).append(planned.window)
+        return windows
+
+    @property
+    def market_context(self) -> MarketContext:
+        """What features may know besides a symbol's own bars, as far as the source has it."""
+        first = read_table(self.folder.data).select("symbol", "first_session")
+        return MarketContext(
+            benchmark=self._index_bars(NIFTY50),
+            vix=self._index_bars(INDIA_VIX),
+            listings=listings_of(dict(first.iter_rows())),
+        )
+
+    def _index_bars(self, symbol: str) -> pl.DataFrame | None:
+        path = self.folder.bars(symbol)
+        return read_table(path) if path.exists() else None
 
     @property
     def scenarios(self) -> tuple[Scenario, ...]:
@@ -117,16 +148,20 @@ class Run:
         return tuple(select_scenarios(load_scenarios(), self.config.stress))
 
     def window(self, symbol: str, short: str) -> PlannedWindow:
-        """Return one planned window by its symbol and `start..end`.
+        """Return one planned window by its symbol (or `POOLED`) and `start..end`.
 
         Raises
         ------
         RecordError
             The plan holds no such window.
         """
-        for planned in self.windows:
-            if planned.window.symbol == symbol and planned.window.short == short:
-                return planned
+        if symbol == POOLED:
+            pooled = (PlannedWindow(window, None) for window in self.pooled_windows)
+            planned = next((each for each in pooled if each.window.short == short), None)
+        else:
+            planned = self._planned.get((symbol, short))
+        if planned is not None:
+            return planned
         raise RecordError(
             "window is not planned",
             where=str(self.folder.plan),
@@ -134,6 +169,10 @@ class Run:
             found=f"{symbol} {short}",
             remedy="run stage data_ingestion again",
         )
+
+    @cached_property
+    def _planned(self) -> dict[tuple[str, str], PlannedWindow]:
+        return {(each.window.symbol, each.window.short): each for each in self.windows}
 
 
 class WindowPlan(Record):
@@ -167,3 +206,21 @@ def _load(home: Path, run_id: str, _state: tuple[int, ...]) -> Run:
     folder = RunFolder(home, run_id)
     settings = RunSettings.model_validate(read_json(folder.config))
     return Run(folder, settings.request, settings.config)
+
+
+def shared_table(path: Path) -> pl.DataFrame:
+    """Return a table that many units read, read again only when its file has changed.
+
+    Raises
+    ------
+    RecordError
+        The file is missing or damaged.
+    """
+    state = path.stat() if path.exists() else None
+    stamp = () if state is None else (state.st_mtime_ns, state.st_size, state.st_ino)
+    return _shared_table(path, stamp)
+
+
+@lru_cache(maxsize=512)
+def _shared_table(path: Path, _stamp: tuple[int, ...]) -> pl.DataFrame:
+    return read_table(path)

@@ -5,18 +5,16 @@ catalogue, the replay and its judgement (`stress`).
 """
 
 from datetime import date
-from pathlib import Path
 
 import polars as pl
 
 from sensequant.records import Outcome
-from sensequant.runs import UnitRecord
-from sensequant.stages.context import Findings, Run
+from sensequant.stages.context import Findings, Run, shared_table
+from sensequant.stages.training import planned_teachers
 from sensequant.storage import read_json, read_table, sha256_of, write_atomically, write_json
 from sensequant.stress.replay import (
     LastStudent,
     ReplaySettings,
-    SymbolScores,
     replay,
     scores_in_period,
 )
@@ -29,7 +27,9 @@ from sensequant.stress.resilience import (
     summarise_stress,
 )
 from sensequant.student import StudentMetadata
-from sensequant.student_file import load_student
+from sensequant.student_file import read_student
+from sensequant.units import UnitRecord
+from sensequant.windows import POOLED
 
 __all__ = ["read_stress", "replay_scenario", "summarise"]
 
@@ -38,11 +38,20 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
     """Replay one crisis with the students of every symbol."""
     scenario = next(each for each in run.scenarios if each.name == name)
     predictions = read_table(run.folder.predictions)
+    # A symbol without features has no score; why it has none stands beside its own unit.
+    symbols = [symbol for symbol in run.symbols if run.folder.rows(symbol).exists()]
+    is_pooled = run.config.student.scope == POOLED
+    last = {scope: _last_student(run, scope) for scope in ([POOLED] if is_pooled else symbols)}
     scores = [
-        _scores(run, symbol, name, predictions.filter(pl.col("symbol") == symbol))
-        for symbol in run.symbols
-        # A symbol without features has no score; why it has none stands beside its own unit.
-        if run.folder.rows(symbol).exists()
+        scores_in_period(
+            scenario,
+            symbol=symbol,
+            rows=shared_table(run.folder.rows(symbol)),
+            predictions=predictions.filter(pl.col("symbol") == symbol),
+            student=last[POOLED if is_pooled else symbol],
+            horizon_sessions=run.config.labels.horizon_sessions,
+        )
+        for symbol in symbols
     ]
     outcome = replay(
         scenario,
@@ -90,37 +99,30 @@ def read_stress(run: Run) -> StressSummary:
     return StressSummary.model_validate(read_json(run.folder.stress / "stress_summary.json"))
 
 
-def _scores(run: Run, symbol: str, name: str, predictions: pl.DataFrame) -> SymbolScores:
-    scenario = next(each for each in run.scenarios if each.name == name)
-    return scores_in_period(
-        scenario,
-        symbol=symbol,
-        rows=read_table(run.folder.rows(symbol)),
-        predictions=predictions,
-        student=_last_student(run, symbol),
-        horizon_sessions=run.config.labels.horizon_sessions,
-    )
-
-
-def _last_student(run: Run, symbol: str) -> LastStudent | None:
-    windows = run.windows_of(symbol)
+def _last_student(run: Run, scope: str) -> LastStudent | None:
+    windows = run.windows_of(scope)
     folders = [run.folder.student(window.label) for window in windows]
     made = [folder for folder in folders if (folder / "student.json").exists()]
     if not made:
         return None
-    file = made[-1] / "student.json"
-    # Windows are in time order, so the first teacher's table holds the first session learnt from.
-    tables = (run.folder.teacher(window.label) / "labels.parquet" for window in windows)
-    first = next(read_table(table) for table in tables if table.exists())
+    student = read_student(made[-1] / "student.json")
+    metadata = StudentMetadata.model_validate(read_json(made[-1] / "metadata.json"))
     return LastStudent(
-        score=lambda rows: load_student(file.read_text()).score(rows),
-        first_session=first["session"].sort()[0],
-        last_label_end=_trained_through(made[-1]),
+        score=student.score,
+        first_session=_first_taught(run, scope),
+        last_label_end=metadata.trained_through,
     )
 
 
-def _trained_through(folder: Path) -> date:
-    return StudentMetadata.model_validate(read_json(folder / "metadata.json")).trained_through
+def _first_taught(run: Run, scope: str) -> date:
+    # Windows are in time order, but pooled students learn from symbols of different beginnings.
+    teachers = [
+        run.folder.teacher(window.label) / "labels.parquet"
+        for window in planned_teachers(run)
+        if scope == POOLED or window.symbol in {scope, POOLED}
+    ]
+    firsts = [shared_table(path)["session"].min() for path in teachers if path.exists()]
+    return min(each for each in firsts if isinstance(each, date))
 
 
 def _unit(run: Run, name: str, outcome: ScenarioOutcome) -> UnitRecord:

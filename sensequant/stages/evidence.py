@@ -16,7 +16,7 @@ from sensequant.evaluation.validation_text import render_markdown
 from sensequant.records import code_version, derive_seed, digest_of
 from sensequant.stages.context import Findings, Run
 from sensequant.storage import read_json, read_table, write_atomically, write_json, write_table
-from sensequant.trials import Trial, record_trial, trials_of
+from sensequant.trials import Trial, count_trials, record_trial, trials_of
 
 __all__ = [
     "assess_significance",
@@ -65,12 +65,13 @@ def assess_significance(run: Run) -> Findings:
             config_digest=digest_of({"config": run.config_digest, "code": code_version()}),
             daily_sharpe=_sharpe_per_session(net, run.config.significance),
             n_sessions=net.len(),
+            n_tuned=run.config.teacher.tuning.n_trials,
         ),
     )
     trials = trials_of(run.folder.home, data_digest)
     report = assess(
         returns,
-        n_trials=len(trials),
+        n_trials=count_trials(trials),
         trial_sharpe_variance=_variance([trial.daily_sharpe for trial in trials]),
         horizon_sessions=run.config.labels.horizon_sessions,
         seed=derive_seed(run.config.seed, "significance"),

@@ -30,9 +30,9 @@ from sensequant.market.sources.base import Chunk, require_known
 from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI, is_index
 from sensequant.records import Outcome, Record, digest_of
-from sensequant.runs import UnitRecord
 from sensequant.stages.context import Findings, Run, WindowPlan
 from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
+from sensequant.units import UnitRecord
 from sensequant.windows import plan_windows
 
 __all__ = [

@@ -21,18 +21,20 @@ from sensequant.market.sources.breeze.client import Timing
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 from sensequant.market.sources.breeze.pacing import local_pacer
 from sensequant.records import Outcome
-from sensequant.runs import (
-    RunFolder,
-    Stage,
-    StageOutcome,
-    StageRecord,
-    UnitRecord,
-    summarise_units,
-    write_units,
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
+from sensequant.stages import (
+    crises,
+    distillation,
+    evidence,
+    ingestion,
+    release,
+    students_evidence,
+    training,
 )
-from sensequant.stages import crises, distillation, evidence, ingestion, release, training
 from sensequant.stages.context import Findings, Run, RunRecord, RunSettings, load_run
 from sensequant.stages.opening import open_run
+from sensequant.units import UnitRecord, summarise_units, write_units
+from sensequant.windows import Window
 
 __all__ = ["lone_process", "run_inline"]
 
@@ -110,18 +112,16 @@ def _ingest(run: Run, intake: IngestContext | None, universes: Path, at: datetim
 
 
 def _train(run: Run, at: datetime) -> None:
-    units = [
-        _attempt(lambda s=s: training.prepare_rows(run, s), kind="features", symbol=s)
-        for s in run.symbols
-    ]
-    units += _over_windows(run, training.train_window, "teacher")
+    units = training.prepare_rows(run)
+    units += _over_windows(run, training.planned_teachers(run), training.train_window, "teacher")
     found = training.describe(run)
     _finish(run, Stage.TEACHER_TRAINING, found, at, units=units, kind="teacher")
 
 
 def _distil(run: Run, at: datetime) -> None:
-    units = _over_windows(run, distillation.train_student_of, "student")
-    found = distillation.gather(run)
+    windows = distillation.planned_students(run)
+    units = _over_windows(run, windows, distillation.train_student_of, "student")
+    found = students_evidence.gather(run)
     _finish(run, Stage.STUDENT_TRAINING, found, at, units=units, kind="student")
 
 
@@ -161,16 +161,19 @@ _STAGES: dict[Stage, Callable[[Run, datetime], None]] = {
 
 
 def _over_windows(
-    run: Run, work: Callable[[Run, str, str], UnitRecord], kind: str
+    run: Run,
+    windows: Iterable[Window],
+    work: Callable[[Run, str, str], UnitRecord],
+    kind: str,
 ) -> list[UnitRecord]:
     return [
         _attempt(
-            lambda w=planned.window: work(run, w.symbol, w.short),
+            lambda w=window: work(run, w.symbol, w.short),
             kind=kind,
-            symbol=planned.window.symbol,
-            window=planned.window.short,
+            symbol=window.symbol,
+            window=window.short,
         )
-        for planned in run.windows
+        for window in windows
     ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 
 from sensequant.errors import ConfigError
@@ -58,4 +59,10 @@ def open_run(folder: RunFolder, settings: RunSettings, record: RunRecord) -> Run
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that a result may depend on."""
-    return {name: version(name) for name in _LIBRARIES}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    # Every unit's key asks, and the answer lies in many files.
+    return tuple((name, version(name)) for name in _LIBRARIES)

@@ -34,10 +34,11 @@ from sensequant.release.manifest import (
 from sensequant.release.registry import Registry, RunResult
 from sensequant.reports.performance import Portfolio
 from sensequant.reports.run_report import ReportInput, build_report
-from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
 from sensequant.stages.evidence import read_report, read_summary
+from sensequant.stages.model_evidence import collect_models
 from sensequant.storage import (
     read_json,
     read_table,
@@ -45,6 +46,7 @@ from sensequant.storage import (
     write_atomically,
     write_json,
 )
+from sensequant.units import UnitRecord
 
 __all__ = ["NOT_DONE_YET", "audit", "brief", "close", "registry_of"]
 
@@ -277,6 +279,7 @@ def _report_input(
         significance=reports.significance,
         stress=reports.stress,
         verdict=verdict,
+        models=collect_models(run),
     )
 
 

@@ -1,48 +1,73 @@
-"""Stage 2: features and labels per symbol, and the teacher of each window.
+"""Stage 2: features and labels of all symbols, and the teacher of each window.
 
 Belongs here: which rows reach a teacher and where its files stand. Does not belong here: features,
 labels, windows and the teacher themselves.
+
+A teacher learns from one symbol's window (scope `symbol`) or from the same span of all symbols at
+once (scope `universe`); the latter's window stands under the name `POOLED`.
 """
 
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
-from sensequant.errors import DataError
-from sensequant.evaluation.costs import round_trip_cost_frac
-from sensequant.features.build import build_features
+from sensequant.booster_device import resolve_device
+from sensequant.errors import DataError, MissingBarsError
+from sensequant.features.inputs import require_adjusted_bars
 from sensequant.features.registry import model_columns
-from sensequant.labels import build_labels
 from sensequant.market.sessions import nse_calendar
-from sensequant.records import Outcome, Record, SkipReason, derive_seed
-from sensequant.runs import UnitRecord
-from sensequant.stages.context import Findings, Run
+from sensequant.records import (
+    Outcome,
+    Record,
+    SkipReason,
+    code_version,
+    derive_seed,
+    digest_of,
+    explain_skip,
+    frame_digest,
+)
+from sensequant.reward import reward_returns
+from sensequant.rows import build_rows
+from sensequant.stages.context import Findings, Run, shared_table
+from sensequant.stages.opening import library_versions
 from sensequant.storage import (
     read_table,
     sha256_of,
     write_atomically,
     write_json,
     write_table,
+    write_tables,
 )
-from sensequant.teacher import train_teacher
+from sensequant.teacher import require_device, train_teacher
+from sensequant.uniqueness import uniqueness_weights
+from sensequant.units import UnitRecord
 from sensequant.windows import (
+    POOLED,
     PlannedWindow,
+    Window,
     WindowFunnel,
     count_funnel,
     feature_rows,
     funnel_skip,
-    slice_window,
 )
 
-__all__ = ["NOT_DONE_YET", "WindowSkippedError", "describe", "prepare_rows", "train_window"]
-
-NOT_DONE_YET = [
-    "Features of delivery, calendar, market context, ranks and price levels are not there yet.",
-    "Labels are of kind fixed; volatility, triple barrier and excess are not there yet.",
-    "Teachers learn from one symbol; a teacher over all symbols of a window is not there yet.",
-    "Importances are by gain; permutation importances are not measured.",
-    "Metrics inside a window carry no interval.",
+__all__ = [
+    "WEIGHT",
+    "WindowSkippedError",
+    "describe",
+    "digest_of_rows",
+    "planned_teachers",
+    "prepare_rows",
+    "teacher_key",
+    "threads_of",
+    "train_window",
+    "window_rows",
 ]
+
+WEIGHT = "sample_weight"
+"""Column with the weight of a row in every fit."""
 
 
 class WindowSkippedError(DataError):
@@ -53,33 +78,61 @@ class WindowSkippedError(DataError):
         self.reason = reason
 
 
-def prepare_rows(run: Run, symbol: str) -> UnitRecord:
-    """Compute one symbol's features and labels over its whole history, once."""
-    bars = read_table(run.folder.bars(symbol))
-    features = build_features(bars, run.config.features)
-    labels = build_labels(
-        bars,
-        nse_calendar().numbers(),
-        run.config.labels,
-        round_trip_cost_frac=round_trip_cost_frac(run.config.costs, run.request.start),
+def prepare_rows(run: Run) -> list[UnitRecord]:
+    """Compute features and labels of all symbols over their whole history, once.
+
+    All symbols at once, because ranks compare them; a symbol whose bars cannot be used is left
+    out, and its record says why.
+
+    Raises
+    ------
+    ConfigError
+        A family of features is switched on whose data are absent, or the device of the teachers
+        does not work here: better known before anything is trained.
+    MissingBarsError
+        No symbol has usable bars.
+    """
+    require_device(run.config.teacher)
+    bars: list[pl.DataFrame] = []
+    refused: list[UnitRecord] = []
+    for symbol in run.symbols:
+        frame = read_table(run.folder.bars(symbol))
+        try:
+            require_adjusted_bars(frame, ("open", "high", "low", "close", "volume"))
+        except DataError as error:
+            name = _features_name(symbol)
+            refused.append(
+                UnitRecord.from_error(error, kind="features", name=name, symbol=symbol, seconds=0.0)
+            )
+        else:
+            bars.append(frame)
+    if not bars:
+        raise MissingBarsError(
+            "no symbol has usable bars",
+            where=run.folder.run_id,
+            expected="at least one",
+            found=f"{len(refused)} refused",
+            remedy="the reason stands beside each symbol in teacher_runs.parquet",
+        )
+    whole = pl.concat(bars)
+    write_table(run.folder.reward_returns, _reward_returns(run, whole))
+    rows = build_rows(
+        whole, run.config, run.market_context, calendar=nse_calendar(), start=run.request.start
     )
-    rows = labels.join(features, on=["symbol", "session"], how="inner", maintain_order="left")
-    path = run.folder.rows(symbol)
-    write_table(path, rows)
-    return UnitRecord(
-        kind="features",
-        name=f"features {symbol}",
-        symbol=symbol,
-        outcome=Outcome.SUCCESS,
-        counts={"n_bars": bars.height, "n_labelled": rows["label"].count()},
-        path=path.relative_to(run.folder.root).as_posix(),
-        sha256=sha256_of(path),
-        seconds=0.0,
-    )
+    return sorted([*refused, *_write_rows(run, rows)], key=_by_name)
 
 
 def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     """Train the teacher of one planned window.
+
+    Parameters
+    ----------
+    run
+        The run.
+    symbol
+        Whose window, or `POOLED` for that of all symbols.
+    short
+        First and last day of the window.
 
     Raises
     ------
@@ -91,22 +144,24 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     folder = run.folder.teacher(window.label)
     # A window that is skipped this time must not keep the teacher of an earlier attempt.
     shutil.rmtree(folder, ignore_errors=True)
-    rows = slice_window(_rows_of(run, symbol), window)
+    rows = window_rows(run, window)
     funnel = count_funnel(rows, columns)
     _require_trainable(planned, funnel, run)
     result = train_teacher(
         # A row without any feature cannot teach; the funnel does not count it either.
-        feature_rows(rows, columns),
+        _weighted(feature_rows(rows, columns), run),
         columns=columns,
         config=run.config.teacher,
         min_samples=run.config.windows.min_samples,
         seed=derive_seed(run.config.seed, "teacher", window.label),
-        # Windows run side by side; a fit of a hundred rows gains nothing from a second thread.
-        n_threads=1,
+        n_threads=threads_of(run, symbol),
+        weight_column=WEIGHT,
     )
     write_atomically(folder / "model.txt", result.model_text.encode())
     write_table(folder / "labels.parquet", result.rows)
     write_table(folder / "importance.parquet", result.importance)
+    if result.trials.height:
+        write_table(folder / "trials.parquet", result.trials)
     # The metadata come last: a folder that holds them is complete.
     metadata = folder / "metadata.json"
     write_json(metadata, result.metadata)
@@ -119,6 +174,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         counts={
             **_counts(funnel),
             **_counts(result.metadata.counts),
+            "is_early_life": int(window.is_early_life),
         },
         path=metadata.relative_to(run.folder.root).as_posix(),
         sha256=sha256_of(metadata),
@@ -126,36 +182,169 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     )
 
 
-def describe(run: Run) -> Findings:
-    """Sum up the teachers of a run."""
-    columns = model_columns(run.config.features)
-    folders = [run.folder.teacher(planned.window.label) for planned in run.windows]
-    n_teachers = sum((folder / "metadata.json").exists() for folder in folders)
-    return Findings(
-        values={"n_teachers": n_teachers, "n_features": len(columns)},
-        not_done_yet=NOT_DONE_YET,
+def teacher_key(run: Run, given: Mapping[str, Any]) -> str:
+    """Return the digest of all that a teacher follows from: rows, settings, seed and code.
+
+    Equal keys give equal files, in whichever run: data of other windows do not enter.
+
+    Parameters
+    ----------
+    run
+        The run.
+    given
+        `symbol` and `window` of the unit.
+    """
+    planned = run.window(given["symbol"], given["window"])
+    config = run.config
+    return digest_of(
+        {
+            "unit": f"teacher {planned.window.label}",
+            "rows": digest_of_rows(run, planned.window),
+            "window": planned.window,
+            "skip": planned.skip,
+            "features": config.features,
+            "labels": config.labels,
+            "teacher": config.teacher,
+            # Bytes differ between kinds of devices, and `auto` does not name one.
+            "device": resolve_device(config.teacher.booster),
+            "windows": config.windows,
+            "seed": config.seed,
+            "code": code_version(),
+            "libraries": library_versions(),
+        }
     )
 
 
-def _rows_of(run: Run, symbol: str) -> pl.DataFrame:
+def planned_teachers(run: Run) -> list[Window]:
+    """Return every window that is to have a teacher, those that will be skipped included."""
+    if run.config.teacher.scope == POOLED:
+        return run.pooled_windows
+    return [planned.window for planned in run.windows]
+
+
+def threads_of(run: Run, symbol: str) -> int:
+    """Return how many threads one fit may use; it changes no byte of a model.
+
+    Windows run side by side, and a fit of a hundred rows gains nothing from a second thread; few
+    fits of all symbols' rows would leave cores idle.
+    """
+    return run.record.workers if symbol == POOLED else 1
+
+
+def window_rows(run: Run, window: Window) -> pl.DataFrame:
+    """Return the features and labels of one window, by symbol and session.
+
+    Raises
+    ------
+    DataError
+        The symbol of the window has no features.
+    """
+    if window.symbol == POOLED:
+        frames = [_slice(run, symbol, window) for symbol in run.symbols if _has_rows(run, symbol)]
+        if not frames:
+            raise _no_features(POOLED)
+        return pl.concat(frames)
+    if not _has_rows(run, window.symbol):
+        raise _no_features(window.symbol)
+    return _slice(run, window.symbol, window)
+
+
+def digest_of_rows(run: Run, window: Window) -> str | None:
+    """Return the digest of the features and labels of one window, None where it has none."""
+    try:
+        return frame_digest(window_rows(run, window))
+    except DataError:
+        # A window without rows is skipped; that is an answer like another.
+        return None
+
+
+def describe(run: Run) -> Findings:
+    """Sum up the teachers of a run."""
+    columns = model_columns(run.config.features)
+    folders = [run.folder.teacher(window.label) for window in planned_teachers(run)]
+    n_teachers = sum((folder / "metadata.json").exists() for folder in folders)
+    return Findings(
+        values={
+            "n_teachers": n_teachers,
+            "n_features": len(columns),
+            "scope": run.config.teacher.scope,
+        },
+    )
+
+
+def _reward_returns(run: Run, bars: pl.DataFrame) -> pl.DataFrame:
+    numbers = nse_calendar().numbers()
+    return reward_returns(bars, numbers, horizon_sessions=run.config.reward.horizon_sessions)
+
+
+def _write_rows(run: Run, rows: pl.DataFrame) -> list[UnitRecord]:
+    parts = {
+        str(part["symbol"][0]): part for part in rows.partition_by("symbol", maintain_order=True)
+    }
+    write_tables({run.folder.rows(symbol): part for symbol, part in parts.items()})
+    return [_features_record(run, symbol, part) for symbol, part in parts.items()]
+
+
+def _features_record(run: Run, symbol: str, rows: pl.DataFrame) -> UnitRecord:
     path = run.folder.rows(symbol)
-    if not path.exists():
-        # The cause stands beside the unit that should have made them, and counts there.
-        raise WindowSkippedError(
-            "symbol has no features and labels",
-            where=symbol,
-            expected=path.name,
-            found="no such file",
-            reason=SkipReason.NO_FEATURES,
-        )
-    return read_table(path)
+    return UnitRecord(
+        kind="features",
+        name=_features_name(symbol),
+        symbol=symbol,
+        outcome=Outcome.SUCCESS,
+        counts={"n_bars": rows.height, "n_labelled": rows["label"].count()},
+        path=path.relative_to(run.folder.root).as_posix(),
+        sha256=sha256_of(path),
+        seconds=0.0,
+    )
+
+
+def _features_name(symbol: str) -> str:
+    return f"features {symbol}"
+
+
+def _by_name(record: UnitRecord) -> str:
+    return record.name
+
+
+def _weighted(rows: pl.DataFrame, run: Run) -> pl.DataFrame:
+    labelled = rows.drop_nulls("label")
+    if run.config.labels.sample_weights == "equal" or labelled.is_empty():
+        return rows.with_columns(pl.lit(1.0).alias(WEIGHT))
+    keys = ("symbol", "session_number", "label_end_number")
+    weights = uniqueness_weights(*(labelled[name].to_numpy() for name in keys))
+    known = labelled.select("symbol", "session", pl.Series(WEIGHT, weights))
+    return rows.join(known, on=["symbol", "session"], how="left", maintain_order="left")
+
+
+def _slice(run: Run, symbol: str, window: Window) -> pl.DataFrame:
+    rows = shared_table(run.folder.rows(symbol))
+    sessions = rows["session"]
+    first = sessions.search_sorted(window.start, side="left")
+    last = sessions.search_sorted(window.end, side="right")
+    return rows.slice(first, last - first)
+
+
+def _has_rows(run: Run, symbol: str) -> bool:
+    return run.folder.rows(symbol).exists()
+
+
+def _no_features(symbol: str) -> WindowSkippedError:
+    # The cause stands beside the unit that should have made them, and counts there.
+    return WindowSkippedError(
+        "symbol has no features and labels",
+        where=symbol,
+        expected=f"{symbol}.parquet",
+        found="no such file",
+        reason=SkipReason.NO_FEATURES,
+    )
 
 
 def _require_trainable(planned: PlannedWindow, funnel: WindowFunnel, run: Run) -> None:
     reason = planned.skip or funnel_skip(funnel, run.config.windows)
     if reason is not None:
         raise WindowSkippedError(
-            "window cannot be trained",
+            explain_skip(reason).rstrip("."),
             where=planned.window.label,
             expected=f"at least {run.config.windows.min_samples} labelled rows",
             found=f"{funnel.n_labelled} of {funnel.n_bars} bars",

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
     "deployments"
 ]
-KNOWN_POOLS = {pool.name for pool in read_pools(0)}
+KNOWN_POOLS = {*(pool.name for pool in read_pools(0)), "gpu-{device}"}
 # One flow asked in several ways.
 SEVERAL = {"scheduled-retraining": "retrain-", "daily-ingestion": "ingest-"}
 SCHEDULES = [
@@ -53,7 +53,10 @@ def test_a_deployment_can_be_started(deployment: dict[str, Any]) -> None:
     """Its entrypoint is a dotted module path, its parameters validate, it says what it does."""
     flow = flow_of(deployment)
 
-    assert deployment["name"].startswith(SEVERAL.get(flow.name, flow.name))
+    # The deployments of a share are as many as there are GPUs, and have the names of their pools.
+    pool = deployment["work_pool"]["name"]
+    named = pool if "{device}" in pool else SEVERAL.get(flow.name, flow.name)
+    assert deployment["name"].startswith(named)
     assert "/" not in deployment["entrypoint"]
     assert deployment["work_pool"]["name"] in KNOWN_POOLS
     assert len(deployment["description"]) > 20

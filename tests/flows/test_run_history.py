@@ -16,6 +16,7 @@ from sensequant.runs import RunFolder, Stage, StageOutcome
 from sensequant.stages.release import registry_of
 from sensequant.storage import read_json, read_table
 from sensequant.telemetry import read_events
+from sensequant.windows import POOLED
 
 Ask = Callable[..., list[dict[str, Any]]]
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -37,12 +38,12 @@ TASKS_OF = {
         "settle data",
     },
     Stage.TEACHER_TRAINING: {
-        *(f"features {symbol}" for symbol in STOCKS),
+        "features and labels",
         *(f"teacher {symbol} {window}" for symbol in STOCKS for window in WINDOWS),
         "describe teachers",
     },
     Stage.STUDENT_TRAINING: {
-        *(f"student {symbol} {window}" for symbol in STOCKS for window in WINDOWS),
+        *(f"student {symbol} {window}" for symbol in (*STOCKS, POOLED) for window in WINDOWS),
         "gather predictions",
     },
     Stage.MODEL_VALIDATION: {"validate scores"},
@@ -172,6 +173,8 @@ def test_artifacts_stand_on_the_pages(
         ("stress-report", "markdown"),
         ("briefing", "markdown"),
         ("stages", "table"),
+        ("teachers", "table"),
+        ("students-compared", "table"),
     }
     assert {each["key"] for each in made if each["flow_run_id"] == flow_run_id} == {
         "stages",

@@ -59,6 +59,7 @@ def test_nothing_is_pickled(module: str) -> None:
                 "sensequant/ingestion/ledger_tables.py",
             },
         ),
+        ("pynvml", {"sensequant/nvml.py"}),
         ("breeze_connect", set[str]()),
         ("pandas", set[str]()),
         (

@@ -27,12 +27,23 @@ from sensequant.market.sources.base import Chunk
 from sensequant.market.sources.build import SourceConfig, build_source
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import Outcome, code_version, digest_of
-from sensequant.runs import RunFolder, Stage, UnitRecord
+from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
-from sensequant.stages import crises, distillation, evidence, ingestion, inline, release, training
+from sensequant.stages import (
+    crises,
+    distillation,
+    evidence,
+    ingestion,
+    inline,
+    release,
+    students_evidence,
+    training,
+)
 from sensequant.stages.context import Findings, Run, RunRecord, RunSettings
 from sensequant.stages.inline import lone_process, run_inline
 from sensequant.storage import read_json, sha256_of
+from sensequant.units import UnitRecord
+from sensequant.windows import POOLED
 
 ROOT = Path(__file__).parents[2]
 AT = datetime(2024, 1, 1, tzinfo=UTC)
@@ -68,6 +79,14 @@ SMALL: dict[str, Any] = {
     "validation": {"n_bootstrap_draws": 100, "n_placebo": 2},
     "significance": {"n_draws": 100},
 }
+
+OWNERS = ("SIM02", POOLED)
+LOGISTIC: dict[str, Any] = {
+    "student.kind": "logistic",
+    "student.n_estimators": 60,
+    "student.min_child_samples": 20,
+}
+"""A student of the other kind, which refuses settings of trees."""
 
 Probe = Callable[[Run], Any]
 
@@ -111,14 +130,14 @@ def content_of(folder: Path, *patterns: str) -> dict[str, str]:
 
 
 def rows(run: Run) -> Any:
-    training.prepare_rows(run, "SIM02")
+    training.prepare_rows(run)
     return sha256_of(run.folder.rows("SIM02"))
 
 
 def teacher(run: Run) -> Any:
-    window = run.windows_of("SIM02")[0]
+    window = next(each for each in training.planned_teachers(run) if each.symbol in OWNERS)
     try:
-        training.train_window(run, "SIM02", window.short)
+        training.train_window(run, window.symbol, window.short)
     except DataError as error:
         return error.reason
     folder = run.folder.teacher(window.label)
@@ -132,11 +151,22 @@ def figures(run: Run) -> Any:
 
 
 def student(run: Run) -> Any:
-    window = run.windows_of("SIM02")[1]
-    distillation.train_student_of(run, "SIM02", window.short)
-    folder = run.folder.student(window.label)
-    trees = read_json(folder / "student.json")["model_text"].partition("\nparameters:")[0]
-    return [trees, content_of(folder, "predictions.parquet")]
+    window = run.pooled_windows[1]
+    distillation.train_student_of(run, POOLED, window.short)
+    return content_of(run.folder.student(window.label), "predictions.parquet")
+
+
+def weighted_student(run: Run) -> Any:
+    # Its lessons are weighted by what three students before it earned.
+    window = run.pooled_windows[4]
+    distillation.train_student_of(run, POOLED, window.short)
+    return content_of(run.folder.student(window.label), "predictions.parquet")
+
+
+def rewards(run: Run) -> Any:
+    training.prepare_rows(run)
+    students_evidence.gather(run)
+    return sha256_of(run.folder.rewards)
 
 
 def validation(run: Run) -> Any:
@@ -241,10 +271,11 @@ METHOD: dict[str, Case] = {
     f"{BOOSTER}.colsample_bytree": Case(0.3, teacher),
     f"{BOOSTER}.reg_lambda": Case(5.0, teacher),
     f"{BOOSTER}.early_stopping_rounds": Case(1, teacher),
-    f"{BOOSTER}.device": Case("gpu", teacher),
+    # An OpenCL device grows the same trees as the CPU; the wheel refuses CUDA.
+    f"{BOOSTER}.device": Case("cuda", teacher),
     f"{BOOSTER}.gpu_platform_id": Case(0),
     f"{BOOSTER}.gpu_device_id": Case(0),
-    f"{BOOSTER}.gpu_use_dp": Case(True),
+    f"{BOOSTER}.gpu_use_dp": Case(False),
     f"{SPLIT}.validation_frac": Case(0.3, teacher),
     f"{SPLIT}.n_folds": Case(4, teacher),
     f"{SPLIT}.embargo_sessions": Case(5, teacher),
@@ -253,6 +284,8 @@ METHOD: dict[str, Case] = {
     "teacher.n_interval_draws": Case(100, figures),
     "teacher.interval_confidence": Case(0.8, figures),
     "teacher.tuning.n_trials": Case(15, teacher),
+    "student.kind": Case("logistic", student, along=LOGISTIC),
+    "student.scope": Case("symbol", student),
     "student.temperature": Case(4.0, student),
     "student.alpha": Case(0.9, student),
     "student.num_leaves": Case(2, student),
@@ -262,6 +295,23 @@ METHOD: dict[str, Case] = {
     "student.subsample": Case(0.5, student),
     "student.colsample_bytree": Case(0.3, student),
     "student.reg_lambda": Case(5.0, student),
+    "student.l2_penalty": Case(1000.0, student, LOGISTIC),
+    "student.calibration": Case("none", student),
+    "student.calibration_folds": Case(3, student),
+    "student.novelty_limit": Case(1.0, student),
+    "student.valid_days": Case(20, student),
+    "reward.mode": Case("exponential", weighted_student),
+    "reward.is_deployed": Case(True, weighted_student),
+    "reward.scale": Case(5.0, weighted_student),
+    "reward.decay": Case(0.5, weighted_student),
+    "reward.depth_windows": Case(1, weighted_student),
+    "reward.floor": Case(0.9, weighted_student, {"reward.scale": 10.0}),
+    "reward.horizon_sessions": Case(3, rewards),
+    "reward.neutral_score": Case(0.4, rewards),
+    "reward.signal_band": Case(0.1, rewards),
+    "reward.dead_band_frac": Case(0.01, rewards),
+    "reward.clip_min": Case(-0.01, rewards),
+    "reward.clip_max": Case(0.01, rewards),
     "costs.brokerage_bps": Case(10.0, equity),
     "costs.dp_charge_inr": Case(0.0, equity),
     "costs.slippage_bps": Case(1.0, equity),
@@ -539,7 +589,9 @@ def test_a_setting_of_the_request_acts(
 
 
 @pytest.mark.parametrize(
-    "probe", [teacher, student, validation, stress], ids=lambda probe: probe.__name__
+    "probe",
+    [rows, teacher, figures, student, weighted_student, rewards, validation, stress],
+    ids=lambda probe: probe.__name__,
 )
 def test_a_probe_does_not_differ_by_itself(observe: Callable[..., Any], probe: Probe) -> None:
     """Unchanged settings say the same twice; else the tests above would prove nothing."""

@@ -389,19 +389,19 @@ def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -
 
 def test_gpu_settings_reach_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     """On an OpenCL device all three settings are handed over, with column-wise histograms."""
-    config = BoosterConfig(device="gpu", gpu_device_id=1, gpu_platform_id=0, gpu_use_dp=True)
+    config = BoosterConfig(device="gpu", gpu_device_id=1, gpu_platform_id=0, gpu_use_dp=False)
 
     asked = _asked_of_lightgbm(monkeypatch, config)
 
     assert asked["device_type"] == "gpu"
-    assert (asked["gpu_device_id"], asked["gpu_platform_id"], asked["gpu_use_dp"]) == (1, 0, True)
+    assert (asked["gpu_device_id"], asked["gpu_platform_id"], asked["gpu_use_dp"]) == (1, 0, False)
     assert asked["force_col_wise"]
 
 
 def test_cuda_settings_reach_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On CUDA only the device is named, and histograms are row-wise, the only kind it knows."""
+    """On CUDA sums are in double precision unless asked otherwise, in row-wise histograms."""
     asked = _asked_of_lightgbm(monkeypatch, BoosterConfig(device="cuda", gpu_device_id=1))
 
-    assert (asked["device_type"], asked["gpu_device_id"]) == ("cuda", 1)
+    assert (asked["device_type"], asked["gpu_device_id"], asked["gpu_use_dp"]) == ("cuda", 1, True)
     assert asked["force_row_wise"]
-    assert not {"force_col_wise", "gpu_platform_id", "gpu_use_dp"} & set(asked)
+    assert not {"force_col_wise", "gpu_platform_id"} & set(asked)

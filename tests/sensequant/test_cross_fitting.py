@@ -10,10 +10,10 @@ from sensequant.booster_config import BoosterConfig
 from sensequant.boosting import Floats, TrainingData, fit_predictor, predict
 from sensequant.cross_fitting import CrossFit, cross_fit, is_one_class
 from sensequant.records import derive_seed
-from sensequant.splits import Split, SplitConfig, purged_folds
+from sensequant.splits import Split, SplitConfig, purged_folds, split_validation
 
 COLUMNS = ("planted", "weak", "noise_1", "noise_2", "constant")
-BOOSTER = BoosterConfig(n_estimators=20, num_leaves=7, learning_rate=0.1)
+BOOSTER = BoosterConfig(n_estimators=20, num_leaves=7, learning_rate=0.1, early_stopping_rounds=0)
 
 
 def _data(seed: int = 0, n: int = 150, weights: Any = None) -> TrainingData:
@@ -32,7 +32,7 @@ def _folds(n: int = 150) -> list[Split]:
 def _crossed(data: TrainingData, **changes: Any) -> CrossFit:
     settings: dict[str, Any] = {
         "config": BOOSTER,
-        "n_rounds": 20,
+        "rounds": [None] * len(_folds()),
         "reference_positive_frac": 0.5,
         "seed": 3,
         "n_threads": 1,
@@ -148,3 +148,37 @@ def test_folds_that_cannot_learn_say_nothing() -> None:
 def test_one_class_is_recognised(targets: list[int], expected: bool) -> None:
     """No targets are no two classes either."""
     assert is_one_class(np.array(targets, dtype=np.float64)) == expected
+
+
+def test_rounds_are_chosen_by_rows_that_are_not_scored() -> None:
+    """With early stopping, no label of a fold reaches the probabilities of its rows."""
+    stopping = BOOSTER.model_copy(update={"n_estimators": 200, "early_stopping_rounds": 10})
+    places = np.arange(150), np.arange(150) + 3
+    divisions = [
+        split_validation(places[0][fold.train], places[1][fold.train], SplitConfig())
+        for fold in _folds()
+    ]
+    data = _data()
+    found = _crossed(data, config=stopping, rounds=divisions)
+
+    for number, fold in enumerate(_folds()):
+        targets = data.targets.copy()
+        targets[fold.validation] = 1 - targets[fold.validation]
+        flipped = TrainingData(data.features, targets, COLUMNS)
+        other = _crossed(flipped, config=stopping, rounds=divisions)
+
+        np.testing.assert_array_equal(
+            found.probability[found.fold == number], other.probability[found.fold == number]
+        )
+    assert np.isfinite(found.probability).all()
+    assert not np.array_equal(found.probability, _crossed(data).probability)
+
+
+def test_a_fold_that_cannot_choose_its_rounds_says_nothing() -> None:
+    """Where the training part leaves nothing to choose on, there is no default number of rounds."""
+    stopping = BOOSTER.model_copy(update={"early_stopping_rounds": 10})
+
+    found = _crossed(_data(), config=stopping)
+
+    assert np.isnan(found.probability).all()
+    assert found.n_too_small == 150

@@ -1,99 +1,66 @@
-"""A device is what the machine has; one that was asked for and is absent is an error."""
-
-import json
-import subprocess
-import sys
-from collections.abc import Generator
-from typing import Any
+"""Which GPU an environment names, and what is written down of it."""
 
 import pytest
 
-from sensequant import devices
-from sensequant.booster_config import BoosterConfig
-from sensequant.devices import resolve_device
-from sensequant.errors import ConfigError
+from sensequant.devices import Device, DeviceReading, SeenDevice, named_device, see_device
+
+DEVICES = [
+    Device(index=0, uuid="GPU-aaaa-1", name="A"),
+    Device(index=1, uuid="GPU-aaaa-2", name="A"),
+    Device(index=10, uuid="GPU-bbbb-3", name="B"),
+]
 
 
-@pytest.fixture
-def fresh_probes() -> Generator[None]:
-    """Forget which devices were asked for, before and after."""
-    devices._refusal_of.cache_clear()
-    yield
-    devices._refusal_of.cache_clear()
+class _Library:
+    def devices(self) -> list[Device]:
+        return DEVICES
+
+    def read(self, device: Device) -> DeviceReading:
+        raise AssertionError(device)
 
 
-def test_the_cpu_is_never_asked() -> None:
-    """The default device needs no probe."""
-    assert resolve_device(BoosterConfig()) == "cpu"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fresh_probes")
-def test_a_device_is_what_this_machine_really_has(capfd: pytest.CaptureFixture[str]) -> None:
-    """A device works here, or is refused in LightGBM's own words; nothing is printed either way."""
-    try:
-        found, said = resolve_device(BoosterConfig(device="gpu")), ""
-    except ConfigError as error:
-        found, said = "", error.found
-
-    assert found == "gpu" or said
-    assert capfd.readouterr() == ("", "")
-
-
-class _Probes:
-    """Stands in for the child process: a device works if it is named here."""
-
-    def __init__(self, *working: str, stderr: str = "", times_out: bool = False) -> None:
-        self.working = working
-        self.stderr = stderr
-        self.times_out = times_out
-        self.asked: list[dict[str, Any]] = []
-
-    def __call__(self, command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
-        assert command[0] == sys.executable
-        parameters = json.loads(command[-1])
-        self.asked.append(parameters)
-        if self.times_out:
-            raise subprocess.TimeoutExpired(command, 1)
-        code = 0 if parameters["device_type"] in self.working else 1
-        return subprocess.CompletedProcess(command, code, stdout="", stderr=self.stderr)
-
-
-@pytest.mark.usefixtures("fresh_probes")
 @pytest.mark.parametrize(
-    ("working", "expected"),
-    [(("cuda", "gpu"), "cuda"), (("gpu",), "gpu"), ((), "cpu")],
-)
-def test_auto_takes_the_first_that_works(
-    working: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Order: cuda, gpu, cpu; each is asked once."""
-    probes = _Probes(*working)
-    monkeypatch.setattr(subprocess, "run", probes)
-
-    assert resolve_device(BoosterConfig(device="auto")) == expected
-    assert resolve_device(BoosterConfig(device="auto")) == expected
-    asked = [parameters["device_type"] for parameters in probes.asked]
-    assert asked == ["cuda", "gpu"][: len(asked)]
-
-
-@pytest.mark.usefixtures("fresh_probes")
-@pytest.mark.parametrize(
-    ("probes", "said"),
+    ("visible", "index"),
     [
-        (_Probes(stderr="lightgbm.basic.LightGBMError: No OpenCL device found\n"), "No OpenCL"),
-        (_Probes(stderr="segmentation fault"), "ended with code 1"),
-        (_Probes(times_out=True), "no answer within"),
+        (None, 0),
+        ("0", 0),
+        ("1", 1),
+        ("1,0", 1),
+        (" 10 , 1", 10),
+        ("GPU-bbbb", 10),
+        ("GPU-aaaa-2", 1),
+        ("GPU-aaaa", None),
+        ("GPU-cccc", None),
+        ("2", None),
+        ("-1", None),
+        ("", None),
+        ("NoDevFiles", None),
+        ("MIG-GPU-aaaa-1/1/0", None),
     ],
 )
-def test_a_device_asked_for_and_absent_is_an_error(
-    probes: _Probes, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Never a silent fall back to the CPU: the error says what the build said and what to do."""
-    monkeypatch.setattr(subprocess, "run", probes)
+def test_the_first_entry_names_the_device(visible: str | None, index: int | None) -> None:
+    """A number, or an unambiguous beginning of a UUID; what names no device gives none."""
+    found = named_device(DEVICES, visible)
 
-    with pytest.raises(ConfigError, match=said) as caught:
-        resolve_device(BoosterConfig(device="gpu", gpu_device_id=1, gpu_platform_id=2))
+    assert (None if found is None else found.index) == index
 
-    assert caught.value.remedy
-    assert (probes.asked[0]["gpu_device_id"], probes.asked[0]["gpu_platform_id"]) == (1, 2)
+
+def test_what_is_seen_is_what_the_library_says_of_the_named_device() -> None:
+    """Pool and threads are those of the caller, index and uuid those of the library."""
+    seen = see_device(_Library(), pool="gpu-1", visible="1", n_threads=2)
+
+    assert seen == SeenDevice(
+        pool="gpu-1", visible_devices="1", device_index=1, device_uuid="GPU-aaaa-2", n_threads=2
+    )
+
+
+def test_without_a_library_only_the_environment_is_known() -> None:
+    """Index and uuid are missing then, not guessed from the environment."""
+    seen = see_device(None, pool="gpu-0", visible="0", n_threads=1)
+
+    assert (seen.visible_devices, seen.device_index, seen.device_uuid) == ("0", None, None)
+
+
+def test_a_machine_without_devices_names_none() -> None:
+    """Nothing is visible where nothing is."""
+    assert named_device([], None) is None

@@ -6,21 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sensequant.devices import SeenDevice
 from sensequant.errors import ConfigError, MissingBarsError, RecordError
 from sensequant.records import Outcome
-from sensequant.runs import (
-    RunFolder,
-    Stage,
-    StageOutcome,
-    StageRecord,
-    UnitRecord,
-    describe,
-    make_run_id,
-    summarise_units,
-    unit_table,
-    write_units,
-)
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, describe, make_run_id
 from sensequant.storage import read_table, write_json
+from sensequant.units import UnitRecord, summarise_units, unit_table, write_units
 
 AT = datetime(2024, 3, 2, 9, 15, tzinfo=UTC)
 RUN_ID = make_run_id(AT, "0a1b2c3d-ffff-ffff")
@@ -187,3 +178,26 @@ def test_a_table_of_no_units_still_has_its_columns() -> None:
 def test_an_error_is_described_by_type_and_message() -> None:
     """One line tells both."""
     assert describe(ValueError("x")) == "ValueError: x"
+
+
+def test_units_say_where_they_were_done() -> None:
+    """What a unit saw of its device stands in columns; a unit that saw none has nulls there."""
+    seen = SeenDevice(
+        pool="gpu-1", visible_devices="1", device_index=1, device_uuid="u", n_threads=2
+    )
+    here = unit("a", Outcome.SUCCESS).model_copy(update={"device": seen})
+
+    table = unit_table([here, unit("b", Outcome.SUCCESS)])
+
+    names = ["pool", "visible_devices", "device_index", "device_uuid", "n_threads"]
+    assert table.select(names).rows() == [("gpu-1", "1", 1, "u", 2), (None,) * 5]
+    assert not set(names) & set(unit_table([unit("b", Outcome.SUCCESS)]).columns)
+    assert UnitRecord.model_validate_json(here.model_dump_json()) == here
+
+
+def test_what_gpus_did_and_telemetry_are_records(tmp_path: Path) -> None:
+    """They say when and how fast; two equal runs differ in them."""
+    folder = RunFolder(tmp_path, RUN_ID)
+
+    for path in (folder.telemetry, folder.telemetry_table, folder.gpu_samples, folder.gpu_table):
+        assert folder.is_record(path)

@@ -13,14 +13,17 @@ from pydantic import ValidationError
 from sensequant.boosting import load_booster
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
 from sensequant.evaluation.measures import roc_auc
+from sensequant.features.registry import FeatureConfig
 from sensequant.records import digest_of
 from sensequant.student import (
+    Lesson,
     StudentConfig,
     StudentMetadata,
     TrainedStudent,
     soft_targets,
     train_student,
 )
+from sensequant.student_file import score_out_of_sample
 
 _COLUMNS = [f"feature_{i}" for i in range(5)]
 
@@ -49,8 +52,11 @@ def _rows(seed: int = 0, n: int = 200) -> pl.DataFrame:
 def _train(
     rows: pl.DataFrame, config: StudentConfig | None = None, **changes: Any
 ) -> TrainedStudent:
-    settings: dict[str, Any] = {"columns": _COLUMNS, "min_samples": 20, "seed": 1, "n_threads": 1}
-    return train_student(rows, config=config or StudentConfig(), **{**settings, **changes})
+    lesson = Lesson(_COLUMNS, FeatureConfig(), weight_column=changes.pop("weight_column", None))
+    settings: dict[str, Any] = {"min_samples": 20, "seed": 1, "n_threads": 1}
+    return train_student(
+        rows, lesson=lesson, config=config or StudentConfig(), **{**settings, **changes}
+    )
 
 
 def _auc(labels: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> float:
@@ -115,27 +121,49 @@ def test_temperature_draws_scores_to_one_half() -> None:
     assert spreads[0] > spreads[1] > spreads[2] > 0
 
 
+def _said(rows: pl.DataFrame, later: pl.DataFrame, config: StudentConfig) -> str:
+    trained = _train(rows, config)
+    scored = score_out_of_sample(
+        trained.student, later, trained_window="a", scored_window="b"
+    ).predictions
+    return scored.write_json()
+
+
 @pytest.mark.parametrize(
-    ("setting", "value"),
+    ("kind", "setting", "value"),
     [
-        ("temperature", 5.0),
-        ("alpha", 0.9),
-        ("num_leaves", 3),
-        ("learning_rate", 0.2),
-        ("n_estimators", 20),
-        ("min_child_samples", 40),
-        ("subsample", 0.5),
-        ("colsample_bytree", 0.4),
-        ("reg_lambda", 5.0),
+        ("boosted", "kind", "logistic"),
+        ("boosted", "temperature", 5.0),
+        ("boosted", "alpha", 0.9),
+        ("boosted", "num_leaves", 3),
+        ("boosted", "learning_rate", 0.2),
+        ("boosted", "n_estimators", 20),
+        ("boosted", "min_child_samples", 40),
+        ("boosted", "subsample", 0.5),
+        ("boosted", "colsample_bytree", 0.4),
+        ("boosted", "reg_lambda", 5.0),
+        ("boosted", "calibration", "none"),
+        ("boosted", "calibration_folds", 3),
+        ("boosted", "novelty_limit", 1.0),
+        ("boosted", "valid_days", 2),
+        ("logistic", "temperature", 5.0),
+        ("logistic", "alpha", 0.9),
+        ("logistic", "l2_penalty", 50.0),
+        ("logistic", "calibration_folds", 3),
     ],
 )
-def test_every_setting_changes_the_scores(setting: str, value: float) -> None:
-    """No setting is dead."""
+def test_every_setting_changes_what_is_said(kind: str, setting: str, value: object) -> None:
+    """No setting is dead, whichever the kind; `scope` is the choice of the rows that are given."""
     rows = _rows()
-    usual = _train(rows).student.score(rows)
-    changed = _train(rows, StudentConfig.model_validate({setting: value})).student.score(rows)
+    later = _rows(seed=9, n=60).with_columns(
+        (pl.col("session_number") + 207),
+        pl.col("session") + pl.duration(days=207),
+        forward_return=0.0,
+    )
+    usual = StudentConfig.model_validate({"kind": kind})
+    changed = StudentConfig.model_validate({"kind": kind, setting: value})
 
-    assert not np.array_equal(usual, changed)
+    assert _said(rows, later, usual) != _said(rows, later, changed)
 
 
 def test_without_teacher_is_a_student_of_the_labels() -> None:
@@ -159,24 +187,32 @@ def test_without_teacher_is_a_student_of_the_labels() -> None:
         ({"temperature": 0.4}, "temperature"),
         ({"alpha": 1.1}, "alpha"),
         ({"num_leaves": 65}, "num_leaves"),
+        ({"kind": "logistic", "num_leaves": 3}, "num_leaves has no effect on kind logistic"),
+        ({"kind": "logistic", "reg_lambda": 1.0}, "reg_lambda has no effect on kind logistic"),
+        ({"l2_penalty": 1.0}, "l2_penalty has no effect on kind boosted"),
+        ({"calibration": "none", "calibration_folds": 4}, "calibration_folds"),
+        ({"novelty_limit": 0.9}, "novelty_limit"),
+        ({"valid_days": 0}, "valid_days"),
+        ({"valid_days": 3651}, "valid_days"),
     ],
 )
 def test_settings_without_effect_or_out_of_bounds_are_refused(
-    settings: dict[str, float], named: str
+    settings: dict[str, Any], named: str
 ) -> None:
     """The refusal names the setting."""
     with pytest.raises(ValidationError, match=named):
         StudentConfig.model_validate(settings)
 
 
-def test_equal_rows_give_equal_bytes_on_any_number_of_threads() -> None:
+@pytest.mark.parametrize("kind", ["boosted", "logistic"])
+def test_equal_rows_give_equal_bytes_on_any_number_of_threads(kind: str) -> None:
     """Neither threads nor the order of rows change the student; the seed does."""
-    rows = _rows()
-    one, three = _train(rows), _train(rows.reverse(), n_threads=3)
+    rows, config = _rows(), StudentConfig.model_validate({"kind": kind})
+    one, three = _train(rows, config), _train(rows.reverse(), config, n_threads=3)
 
     assert one.student.to_text() == three.student.to_text()
     assert one.metadata == three.metadata
-    assert _train(rows, seed=2).student.to_text() != one.student.to_text()
+    assert _train(rows, config, seed=2).student.to_text() != one.student.to_text()
 
 
 def test_weights_act_and_are_recorded() -> None:
@@ -189,7 +225,7 @@ def test_weights_act_and_are_recorded() -> None:
     total, squares = 200 + 2 * n_ones, 200 + 8 * n_ones
 
     assert plain.student.score(rows) == pytest.approx(equal.student.score(rows), abs=1e-12)
-    assert more.student.score(rows).mean() > plain.student.score(rows).mean()
+    assert more.student.file.mean_target > plain.student.file.mean_target
     assert (plain.metadata.is_weighted, equal.metadata.is_weighted) == (False, True)
     assert plain.metadata.counts.effective_n == pytest.approx(200)
     assert more.metadata.counts.effective_n == pytest.approx(total**2 / squares)
@@ -243,7 +279,10 @@ def test_the_record_holds_what_the_booster_says() -> None:
     assert metadata.n_trees == 60
     assert metadata.model_sha256 == file.model_sha256
     assert metadata.config_digest == file.config_digest == digest_of(StudentConfig())
+    assert file.model_text is not None
     assert load_booster(file.model_text, sha256=file.model_sha256).columns == tuple(_COLUMNS)
+    assert metadata.calibration == file.calibration
+    assert metadata.expires_on == file.expires_on
     assert StudentMetadata.model_validate_json(metadata.model_dump_json()) == metadata
 
 
@@ -267,3 +306,77 @@ def test_rows_that_cannot_teach_are_refused(
     """Too few, one class, a missing column, impossible probabilities."""
     with pytest.raises(error):
         _train(rows, **changes)
+
+
+def test_a_student_of_coefficients_is_trained_alike() -> None:
+    """Kind logistic learns the labels, has no trees, and its record says how it was fitted."""
+    rows = _rows()
+    trained = _train(rows, StudentConfig(kind="logistic", alpha=0.0, temperature=2.0))
+    metadata, file = trained.metadata, trained.student.file
+
+    assert _auc(rows["label"].to_numpy(), trained.student.score(rows)) > 0.85
+    assert (metadata.kind, metadata.n_trees, metadata.n_splits) == ("logistic", 0, {})
+    assert metadata.parameters == {"l2_penalty": "10.0"}
+    assert file.model_text is None
+    assert file.logistic is not None
+    # The labels follow feature 1.
+    assert np.argmax(np.abs(file.logistic.coefficient)) == 1
+
+
+def test_the_file_says_what_the_rows_were() -> None:
+    """Feature settings and the meaning of the label are kept; shares of missing are recorded."""
+    rows = _rows().with_columns(
+        feature_3=pl.when(pl.col("session_number") < 50).then(None).otherwise("feature_3")
+    )
+    lesson = Lesson(
+        _COLUMNS, FeatureConfig(volume=False), label_settings={"kind": "fixed", "horizon": 7}
+    )
+    trained = train_student(
+        rows, lesson=lesson, config=StudentConfig(), min_samples=20, seed=1, n_threads=1
+    )
+
+    assert trained.student.file.features == FeatureConfig(volume=False)
+    assert trained.student.file.label_settings == {"kind": "fixed", "horizon": 7}
+    assert trained.metadata.missing_frac["feature_3"] == pytest.approx(0.25)
+    assert trained.metadata.missing_frac["feature_2"] == 0
+
+
+@pytest.mark.parametrize("column", ["label", "teacher_probability", "feature_0", "symbol"])
+def test_the_digest_of_the_rows_sees_every_value(column: str) -> None:
+    """One other value in one row is another lesson."""
+    rows = _rows()
+    other = {"label": 1 - rows["label"][7], "symbol": "OTHER"}.get(column, 0.123)
+    is_seventh = pl.col("session_number") == 7
+    changed = rows.with_columns(
+        pl.when(is_seventh).then(pl.lit(other)).otherwise(column).alias(column)
+    )
+    changed = changed.cast({"label": pl.Int8})
+    one, two = (_train(each).metadata.training_rows_sha256 for each in (rows, changed))
+
+    assert one != two
+    assert _train(rows, StudentConfig(num_leaves=3)).metadata.training_rows_sha256 == one
+
+
+def test_a_teacher_that_knows_more_than_the_labels_is_worth_something() -> None:
+    """Where a teacher knows the odds behind noisy labels, distilled scores rank new rows better."""
+    gains: list[float] = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        rows = _rows(seed, n=600)
+        odds = rows["feature_0"].to_numpy() * 0.6
+        known = 1 / (1 + np.exp(-odds))
+        rows = rows.with_columns(
+            label=pl.Series((rng.random(600) < known).astype(np.int8)),
+            teacher_probability=pl.Series(known),
+        )
+        taught, new = rows[:200], rows[200:]
+        truth = (known[200:] > 0.5).astype(np.int8)
+        config = StudentConfig(calibration="none")
+        distilled, twin = (
+            _auc(truth, _train(taught, each).student.score(new))
+            for each in (config, config.without_teacher())
+        )
+        gains.append(distilled - twin)
+
+    assert np.mean(gains) > 0.02
+    assert min(gains) > 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn import metrics
 
-from sensequant import devices
+from sensequant import booster_device
 from sensequant.booster_config import BoosterConfig
 from sensequant.boosting import load_booster
 from sensequant.errors import (
@@ -292,7 +292,8 @@ def test_a_fold_that_is_too_small_leaves_its_rows_null() -> None:
 
 def test_a_fold_without_training_rows_leaves_its_rows_null() -> None:
     """An embargo of 60 sessions after the first of two folds leaves nothing to learn from."""
-    config = TeacherConfig(booster=_FAST.booster, split=SplitConfig(n_folds=2, embargo_sessions=60))
+    booster = _FAST.booster.model_copy(update={"early_stopping_rounds": 0})
+    config = TeacherConfig(booster=booster, split=SplitConfig(n_folds=2, embargo_sessions=60))
     result = _train(_window(), config)
 
     assert result.metadata.fold_positive_frac[0] is None
@@ -375,7 +376,7 @@ def test_a_device_is_asked_for_once_before_anything_is_trained(
     def refuse(*_: object) -> str:
         return "No OpenCL device found"
 
-    monkeypatch.setattr(devices, "_refusal_of", refuse)
+    monkeypatch.setattr(booster_device, "_refusal_of", refuse)
     booster = BoosterConfig(device="gpu")
 
     assert require_device(TeacherConfig()) == "cpu"

@@ -199,7 +199,8 @@ def test_importance_is_null_where_no_fold_can_say(n_ones: int, n_null: tuple[int
     embargo = 60 if n_ones else 0
     window = _window() if n_ones else _window(n=80)
     split = SplitConfig(n_folds=2, embargo_sessions=embargo)
-    importance = _train(window, TeacherConfig(booster=_FAST.booster, split=split)).importance
+    booster = _FAST.booster.model_copy(update={"early_stopping_rounds": 0})
+    importance = _train(window, TeacherConfig(booster=booster, split=split)).importance
 
     assert importance["permutation_log_loss"].null_count() == n_null[0]
     assert importance["permutation_log_loss_sd"].null_count() == n_null[1]

@@ -4,7 +4,9 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sensequant.telemetry import Telemetry, read_events
+import polars as pl
+
+from sensequant.telemetry import Telemetry, read_events, telemetry_table
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -54,3 +56,34 @@ def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
         file.write('{"event": "cu')
 
     assert [event["event"] for event in read_events(path)] == ["whole"]
+
+
+def test_the_table_holds_what_the_lines_say(tmp_path: Path) -> None:
+    """One row per whole line; what has no column of its own stands in one text of JSON."""
+    path = tmp_path / "t.jsonl"
+    telemetry(path).emit("stage_started", stage="s", n_units=3)
+    telemetry(path).emit("unit_ended", stage="s", kind="k", name="n", outcome="success", seconds=2)
+    with path.open("a") as file:
+        file.write('{"at": "2024-01-01T00:00:00+00:00", "ev')
+
+    table = telemetry_table(path)
+
+    assert table["at"].to_list() == [AT, AT]
+    assert table["event"].to_list() == ["stage_started", "unit_ended"]
+    assert table["seconds"].to_list() == [None, 2.0]
+    assert table["name"].to_list() == [None, "n"]
+    assert table["fields"].to_list() == ['{"n_units": 3}', "{}"]
+
+
+def test_a_run_without_events_has_an_empty_table(tmp_path: Path) -> None:
+    """The columns are there all the same, with their types."""
+    path = tmp_path / "t.jsonl"
+    path.touch()
+
+    table = telemetry_table(path)
+
+    assert (table.height, table.schema["at"], table.columns[-1]) == (
+        0,
+        pl.Datetime("us", "UTC"),
+        "fields",
+    )

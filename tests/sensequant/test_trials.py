@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sensequant.trials import Trial, record_trial, trials_of
+from sensequant.trials import Trial, count_trials, record_trial, trials_of
 
 DATA, OTHER = "a" * 64, "b" * 64
 
@@ -24,3 +24,11 @@ def test_trials_on_other_data_do_not_count(tmp_path: Path) -> None:
     record_trial(tmp_path, trial("1", data=OTHER))
 
     assert trials_of(tmp_path, DATA) == []
+
+
+def test_settings_that_a_tuning_tried_count(tmp_path: Path) -> None:
+    """Whoever tunes over fifty settings has tried fifty-one, not one."""
+    record_trial(tmp_path, trial("1"))
+    record_trial(tmp_path, trial("2").model_copy(update={"n_tuned": 50}))
+
+    assert count_trials(trials_of(tmp_path, DATA)) == 52

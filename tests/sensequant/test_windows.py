@@ -19,10 +19,10 @@ from sensequant.windows import (
     WindowConfig,
     WindowFunnel,
     count_funnel,
+    feature_rows,
     funnel_skip,
     plan_windows,
     slice_window,
-    usable_rows,
 )
 
 START, END = date(2022, 1, 1), date(2023, 12, 31)
@@ -266,7 +266,7 @@ def test_the_funnel_counts_every_step() -> None:
     rows = _rows()[:8]
     split = Split(train=np.array([0]), validation=np.array([1]), purged=np.array([], dtype=int))
 
-    assert usable_rows(rows, COLUMNS).height == 2
+    assert feature_rows(rows, COLUMNS)["label"].count() == 2
     assert count_funnel(rows, COLUMNS) == WindowFunnel(
         n_bars=8,
         n_feature_rows=7,

@@ -19,9 +19,10 @@ from sensequant.market.discovery import Discovery, SymbolFinding, Unmapped
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.store import BarStore
 from sensequant.records import Outcome
-from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.settings import RunOptions
 from sensequant.stages.context import RunRecord
+from sensequant.units import UnitRecord
 from tasks import artifacts
 from tasks.artifacts import (
     show_backfill,

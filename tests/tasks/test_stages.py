@@ -11,11 +11,12 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from sensequant.errors import ConfigError
 from sensequant.records import Outcome
-from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.settings import RunOptions, RunRequest
 from sensequant.stages.context import Findings, RunRecord
 from sensequant.storage import read_table
 from sensequant.telemetry import read_events
+from sensequant.units import UnitRecord
 from tasks import stages
 from tasks.stages import (
     OpenStage,

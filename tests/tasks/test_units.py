@@ -23,18 +23,20 @@ from sensequant.errors import (
     StorageError,
 )
 from sensequant.records import Outcome
-from sensequant.runs import RunFolder, Stage, UnitRecord
+from sensequant.runs import RunFolder, Stage
 from sensequant.stages.context import Run
 from sensequant.storage import sha256_of
 from sensequant.telemetry import read_events
+from sensequant.units import UnitRecord
 from tasks.training import train_teacher
 from tasks.units import (
     UnitFailedError,
     UnitRef,
     can_retry,
-    collect,
     do_unit,
+    do_units,
     emit_ended,
+    records_of,
     run_folder,
     unit_key,
 )
@@ -239,7 +241,9 @@ def test_collected_are_the_records_of_all(folder: RunFolder) -> None:
     failure = failure_from(RuntimeError("broke"))
     reference = UnitRef(root=folder.root, record=SUCCESS)
 
-    assert collect(futures_of(failure, reference)) == [failure.record, SUCCESS]
+    found = [records_of(future) for future in futures_of(failure, reference)]
+
+    assert found == [[failure.record], [SUCCESS]]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def test_collected_are_the_records_of_all(folder: RunFolder) -> None:
 def test_what_is_no_unit_is_not_collected(result: Any, error: type[Exception]) -> None:
     """A task that broke outside its unit of work breaks the stage."""
     with pytest.raises(error):
-        collect(futures_of(result))
+        records_of(futures_of(result)[0])
 
 
 def context_of(key: str = "train-teacher") -> TaskRunContext:
@@ -292,3 +296,148 @@ def test_a_key_follows_everything_a_result_rests_on(
     keys.append(make(context_of(), given))
 
     assert len(set(keys)) == len(keys) == 9
+
+
+KEY = "ab" * 32
+SECOND_ID = "live_candidate_20260101_000000_0000beef"
+
+
+def make_teacher(folder: RunFolder, text: str = "tree") -> Callable[[], UnitRecord]:
+    """Return the work of a unit that writes one file."""
+
+    def work() -> UnitRecord:
+        folder.teacher("w").mkdir(parents=True)
+        (folder.teacher("w") / "model.txt").write_text(text)
+        return SUCCESS
+
+    return work
+
+
+def test_what_an_earlier_run_made_is_reused(folder: RunFolder) -> None:
+    """A completed state of its own name says by whom it was made; the work is not done."""
+    first = do(folder, make_teacher(folder), makes=[folder.teacher("w")], key=lambda: KEY)
+    second = RunFolder(folder.home, SECOND_ID)
+    raise_it = raising(AssertionError("done again"))
+
+    state = do(second, raise_it, makes=[second.teacher("w")], key=lambda: KEY)
+
+    assert isinstance(first, UnitRef)
+    assert (state.type, state.name) == ("COMPLETED", "Reused")
+    assert state.message == f"made by {folder.run_id}"
+    reference = cast("UnitRef", cast("State[Any]", state).result())
+    assert reference.record.outcome is Outcome.SUCCESS
+    assert reference.record.reused_from == folder.run_id
+    assert first.record.reused_from is None
+    assert reference.files == first.files
+    assert list(first.files) == ["teachers/w/model.txt"]
+    assert (second.teacher("w") / "model.txt").read_text() == "tree"
+
+
+def test_a_third_run_takes_it_from_the_one_that_made_it(folder: RunFolder) -> None:
+    """What was brought is not noted anew: its maker stays known."""
+    do(folder, make_teacher(folder), makes=[folder.teacher("w")], key=lambda: KEY)
+    for name in (SECOND_ID, SECOND_ID.replace("2026", "2027")):
+        other = RunFolder(folder.home, name)
+        state = do(other, raising(AssertionError()), makes=[other.teacher("w")], key=lambda: KEY)
+        assert state.message == f"made by {folder.run_id}"
+
+
+@pytest.mark.parametrize("change", ["key", "altered", "none"])
+def test_what_was_not_made_before_is_made(folder: RunFolder, change: str) -> None:
+    """Another key, a file that was altered since, or a unit that belongs to its run alone."""
+    do(folder, make_teacher(folder), makes=[folder.teacher("w")], key=lambda: KEY)
+    second = RunFolder(folder.home, SECOND_ID)
+    keys = {"key": lambda: "cd" * 32, "altered": lambda: KEY, "none": None}
+    if change == "altered":
+        (folder.teacher("w") / "model.txt").write_text("cut")
+
+    made = do(second, make_teacher(second, "new"), makes=[second.teacher("w")], key=keys[change])
+
+    assert isinstance(made, UnitRef)
+    assert made.record.reused_from is None
+    assert (second.teacher("w") / "model.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [MissingBarsError("gone"), RuntimeError("broke")])
+def test_only_success_is_kept_for_later_runs(folder: RunFolder, error: Exception) -> None:
+    """A skip is cheap to find again, and a failure is no result."""
+    try:
+        do(folder, raising(error), makes=[folder.teacher("w")], key=lambda: KEY)
+    except UnitFailedError:
+        assert isinstance(error, RuntimeError)
+    second = RunFolder(folder.home, SECOND_ID)
+
+    made = do(second, make_teacher(second), makes=[second.teacher("w")], key=lambda: KEY)
+
+    assert isinstance(made, UnitRef)
+
+
+def do_both(folder: RunFolder, work: Callable[[], list[UnitRecord]]) -> Any:
+    return do_units(
+        folder,
+        Stage.TEACHER_TRAINING,
+        work,
+        makes=[folder.all_rows],
+        kind="features",
+        name="features and labels",
+    )
+
+
+def test_several_units_in_one_task_are_its_parts(folder: RunFolder) -> None:
+    """They are collected in place of the task's own record, which counts them."""
+    skipped = UnitRecord.from_error(
+        MissingBarsError("gone"), kind="features", name="features B", seconds=0
+    )
+    parts = [SUCCESS, skipped]
+
+    def work() -> list[UnitRecord]:
+        folder.all_rows.mkdir()
+        folder.rows("A").write_text("rows")
+        return parts
+
+    reference = do_both(folder, work)
+
+    assert isinstance(reference, UnitRef)
+    assert reference.parts == parts
+    assert reference.files == {"rows/A.parquet": sha256_of(folder.rows("A"))}
+    assert (reference.record.outcome, reference.record.counts) == (
+        Outcome.SUCCESS,
+        {"n_success": 1, "n_skipped": 1},
+    )
+    assert records_of(futures_of(reference)[0]) == parts
+    again = UnitRef.model_validate_json(reference.model_dump_json())
+    assert again.parts == parts
+    told = list(read_events(folder.telemetry))
+    assert [(event["name"], event["outcome"]) for event in told] == [
+        ("features and labels", "success")
+    ]
+
+
+def test_without_anything_to_make_a_task_of_several_units_is_skipped(folder: RunFolder) -> None:
+    """A DataError of the whole is a skip with its reason, and the stage gets one record of it."""
+
+    def work() -> list[UnitRecord]:
+        error = MissingBarsError("no symbol has usable bars")
+        raise error
+
+    state = do_both(folder, work)
+
+    assert isinstance(state, State)
+    assert (state.type, state.name, state.message) == ("COMPLETED", "Skipped", "no_data")
+    reference = cast("UnitRef", cast("State[Any]", state).result())
+    (record,) = records_of(futures_of(reference)[0])
+    assert (record.outcome, record.reason) == (Outcome.SKIPPED, "no_data")
+
+
+def test_a_task_of_several_units_that_breaks_is_one_failure(folder: RunFolder) -> None:
+    """Whatever parts it had done before."""
+
+    def work() -> list[UnitRecord]:
+        message = "broke"
+        raise RuntimeError(message)
+
+    with pytest.raises(UnitFailedError, match="broke") as failed:
+        do_both(folder, work)
+
+    (record,) = records_of(futures_of(failed.value)[0])
+    assert (record.name, record.outcome) == ("features and labels", Outcome.FAILED)

@@ -14,15 +14,9 @@ from typing import Any
 import pytest
 
 from sensequant.records import Outcome
-from sensequant.runs import (
-    RunFolder,
-    Stage,
-    StageOutcome,
-    StageRecord,
-    UnitRecord,
-    write_units,
-)
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.storage import write_json
+from sensequant.units import UnitRecord, write_units
 
 RUN_IDS = (
     "live_candidate_20250101_090000_aaaa1111",

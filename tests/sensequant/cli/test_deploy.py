@@ -97,6 +97,8 @@ def test_schedule_stays_as_somebody_switched_it(
     }
     assert switches == {("retrain-pilot", "weekly"), ("retrain-nifty100", "quarterly")}
     written = yaml.safe_load(PREFECT_FILES[0].read_text(encoding="utf-8"))
+    # This machine has no GPU: nothing is deployed for one.
+    written["deployments"] = [d for d in written["deployments"] if "{device}" not in d["name"]]
     for deployment in written["deployments"]:
         for schedule in deployment.get("schedules", ()):
             del schedule["active"]

@@ -180,5 +180,5 @@ def test_interrupted_run_says_how_to_go_on(
 
     assert main(["run", "--home", str(tmp_path)]) == 130
 
-    words = f"to go on: sensequant run --run {opened[0].folder.run_id}"
+    words = f"to go on: sensequant run --resume {opened[0].folder.run_id}"
     assert (words in capsys.readouterr().err) == bool(outcome)

@@ -60,6 +60,7 @@ def market(seed: int = 0, knowledge: float = 0.0) -> tuple[pl.DataFrame, pl.Data
             "session_number": list(range(FIRST, FIRST + n_scored)) * N_SYMBOLS,
             "scored_window": [f"{s}_w{t // 40}" for s in symbols for t in range(n_scored)],
             "score": scores.T.ravel(),
+            "probability": scores.T.ravel(),
             "forward_return": forward.T.ravel(),
         }
     ).with_columns(label=(pl.col("forward_return") > 0.01).cast(pl.Int8))
@@ -377,3 +378,31 @@ def test_markdown_shows_figures_with_intervals_and_gaps() -> None:
     for sentence in summary.not_done_yet:
         assert sentence in text
     assert text.endswith("\n")
+
+
+def test_only_probabilities_can_be_too_high() -> None:
+    """Brier score, log loss and calibration are those of the rows that have a probability."""
+    predictions, bars = market()
+    half = predictions.with_columns(probability=pl.when(pl.int_range(pl.len()) % 2 == 0).then(0.3))
+
+    found = validated(half, bars).summary.classification
+
+    known = half.drop_nulls(["probability", "label"])["label"].to_numpy()
+    assert found.brier_score.n == known.size
+    assert found.brier_score.value == pytest.approx(((0.3 - known) ** 2).mean())
+    assert found.log_loss.value == pytest.approx(metrics.log_loss(known, np.full(known.size, 0.3)))
+    assert found.auc.n == half["label"].count()
+
+
+def test_without_calibration_there_is_no_figure_of_levels() -> None:
+    """A student that only ranks has an AUC, and no Brier score, log loss or calibration error."""
+    predictions, bars = market()
+
+    found = validated(
+        predictions.with_columns(probability=pl.lit(None, dtype=pl.Float64)), bars
+    ).summary.classification
+
+    assert found.auc.value is not None
+    for figure in (found.brier_score, found.log_loss, found.expected_calibration_error):
+        assert figure.value is None
+        assert figure.reason

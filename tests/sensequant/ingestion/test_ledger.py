@@ -1,8 +1,10 @@
 """Facts about the ledger: entries, calls, pauses, stops; on SQLite and on PostgreSQL."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +93,23 @@ def test_an_entry_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
         ledger.record(entry)
 
     assert ledger.entries("breeze") == [full, bare]
+
+
+def test_a_ledger_of_the_layout_before_is_upgraded(tmp_path: Path) -> None:
+    """Its entries stay; what they did not count then is unknown, not zero."""
+    place = tmp_path / "ledger.db"
+    with contextlib.closing(Ledger.open(place)) as ledger:
+        ledger.record(an_entry())
+    with contextlib.closing(sqlite3.connect(place)) as former, former:
+        former.execute("ALTER TABLE ledger_chunks DROP COLUMN n_missing_bars")
+        former.execute("UPDATE ledger_schema SET version = 1")
+
+    with contextlib.closing(Ledger.open(place)) as ledger:
+        (entry,) = ledger.entries("breeze")
+        ledger.record(an_entry(n_missing_bars=3))
+
+        assert entry == an_entry(n_missing_bars=None)
+        assert [each.n_missing_bars for each in ledger.entries("breeze")] == [None, 3]
 
 
 def test_entries_are_told_by_store_symbol_interval_and_backfill(ledger: Ledger) -> None:

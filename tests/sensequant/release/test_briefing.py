@@ -19,7 +19,8 @@ from sensequant.release.briefing import (
 from sensequant.release.briefing_model import Briefing
 from sensequant.release.evidence import Reports, gather_evidence
 from sensequant.release.gates import Decision, Figure, GateConfig, Verdict, evaluate_gates, judge
-from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, UnitRecord
+from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
+from sensequant.units import UnitRecord
 
 RUN_ID = "live_candidate_20260102_030405_0000abcd"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

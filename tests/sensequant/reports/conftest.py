@@ -37,7 +37,7 @@ from sensequant.reward import (
     reward_returns,
     reward_trend,
 )
-from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord, unit_table
+from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stress.resilience import (
     BALANCED,
     CASH,
@@ -51,6 +51,7 @@ from sensequant.stress.resilience import (
     summarise_stress,
 )
 from sensequant.stress.scenarios import Scenario, StressConfig, load_scenarios
+from sensequant.units import UnitRecord, unit_table
 
 SYMBOLS = ("BAJAJ-AUTO", "HDFCBANK", "INFY", "ITC", "M&M", "RELIANCE", "SBIN", "TCS")
 HORIZON = 7
@@ -86,14 +87,18 @@ def predictions(rng: np.random.Generator, bars: pl.DataFrame) -> pl.DataFrame:
     names = ("symbol", half.dt.to_string(), half.dt.offset_by("179d").dt.to_string())
     rows = bars.with_columns(forward_return=ahead).filter(pl.col("session") > sessions()[N_WARMUP])
     noise = pl.Series(rng.normal(0, 0.06, rows.height))
-    return rows.join(nse_calendar().numbers(), on="session", maintain_order="left").select(
-        "symbol",
-        "session",
-        "session_number",
-        "forward_return",
-        scored_window=pl.format("{}_{}_to_{}", *names),
-        score=(0.45 + 0.3 * pl.col("forward_return").fill_null(0) + noise).clip(0, 1),
-        label=(pl.col("forward_return") > 0.01).cast(pl.Int8),
+    return (
+        rows.join(nse_calendar().numbers(), on="session", maintain_order="left")
+        .select(
+            "symbol",
+            "session",
+            "session_number",
+            "forward_return",
+            scored_window=pl.format("{}_{}_to_{}", *names),
+            score=(0.45 + 0.3 * pl.col("forward_return").fill_null(0) + noise).clip(0, 1),
+            label=(pl.col("forward_return") > 0.01).cast(pl.Int8),
+        )
+        .with_columns(probability=pl.col("score"))
     )
 
 

@@ -1,18 +1,20 @@
 """What the page says of teachers, features, labels and lost windows."""
 
+import html
 import re
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from sensequant.records import Outcome, SkipReason
+from sensequant.records import Outcome, SkipReason, explain_skip
 from sensequant.reports import models as sections
 from sensequant.reports.model_evidence import ModelEvidence
 from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.reports.sections import Section
 from sensequant.reports.tables import Table, percent
 
+ALIKE = "All labels are the same, so there is nothing to tell apart"
 BUILDERS = {
     "teachers": sections.teachers_section,
     "feature_use": sections.features_section,
@@ -154,16 +156,23 @@ def test_lost_windows_are_told_in_words_with_their_number(evidence: ModelEvidenc
         zip(zip(cells(found, "Lost"), cells(found, "Why"), strict=True), found.rows, strict=True)
     )
 
-    assert why["teacher skipped", "all labels are alike"][2:4] == ("2", "2")
-    assert why["teacher skipped", "all labels are alike"][4] == "LOST0 2022-01-01..2022-06-30"
+    assert why["teacher skipped", ALIKE][2:4] == ("2", "2")
+    assert why["teacher skipped", ALIKE][4] == "LOST0 2022-01-01..2022-06-30"
     assert ("teacher skipped", "moon phase") in why
-    assert ("student skipped", "the window ends before the symbol was listed") in why
+    assert ("student skipped", "The symbol was not listed yet") in why
     assert any(lost == "teacher failed" and "error" in text for lost, text in why)
 
 
-def test_every_skip_reason_has_words() -> None:
-    """A code that is new here must be explained to people."""
-    assert set(sections.REASONS) == set(SkipReason)
+def test_every_skip_reason_has_words(evidence: ModelEvidence) -> None:
+    """A code is told as the sentence that explains it, without its full stop."""
+    assert evidence.teacher_units is not None
+    for reason in SkipReason:
+        units = evidence.teacher_units.with_columns(
+            outcome=pl.lit("skipped"), reason=pl.lit(str(reason))
+        )
+        section = sections.window_funnel_section(replace(evidence, teacher_units=units))
+        (told,) = set(cells(table(section, "Each window"), "Teacher"))
+        assert html.unescape(told) == f"skipped: {explain_skip(reason)[:-1]}"
 
 
 def test_every_window_is_a_row_with_its_fate(evidence: ModelEvidence) -> None:
@@ -173,7 +182,7 @@ def test_every_window_is_a_row_with_its_fate(evidence: ModelEvidence) -> None:
 
     assert len(fates) == 37
     assert fates.count("trained") == 32
-    assert fates.count("skipped: all labels are alike") == 2
+    assert fates.count(f"skipped: {ALIKE}") == 2
     assert sum("n/a" in text for text in cells(found, "Bars")) == 5
     assert cells(found, "Scored later").count("113") == 32
 

@@ -19,7 +19,7 @@ from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version
-from sensequant.runs import RunFolder
+from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
 from sensequant.stages.inline import lone_process, run_inline
@@ -124,6 +124,53 @@ def whole(
 ) -> Run:
     """Return the run that all tests read and none alters."""
     return execute(tmp_path_factory.mktemp("whole"), settings)
+
+
+UP_TO_STUDENTS = tuple(Stage)[:3]
+
+
+def changed(settings: RunSettings, **changes: Any) -> RunSettings:
+    """Return the settings with other values in some groups of the configuration."""
+    values = settings.config.model_dump(mode="json")
+    for group, fields in changes.items():
+        values[group] = {**values[group], **fields}
+    return settings.model_copy(update={"config": TrainingConfig.model_validate(values)})
+
+
+@pytest.fixture(scope="session")
+def by_symbol(
+    tmp_path_factory: pytest.TempPathFactory, settings: RunSettings, execute: Callable[..., Run]
+) -> Run:
+    """Return the same run with students of single symbols as the evidence; none alters it."""
+    asked = changed(settings, student={"scope": "symbol"})
+    return execute(tmp_path_factory.mktemp("by_symbol"), asked, stages=UP_TO_STUDENTS)
+
+
+@pytest.fixture(scope="session")
+def one_teacher(
+    tmp_path_factory: pytest.TempPathFactory, settings: RunSettings, execute: Callable[..., Run]
+) -> Run:
+    """Return the same run with one teacher of all symbols per window; none alters it."""
+    asked = changed(settings, teacher={"scope": "universe"})
+    return execute(tmp_path_factory.mktemp("one_teacher"), asked, stages=UP_TO_STUDENTS)
+
+
+@pytest.fixture(scope="session")
+def one_teacher_by_symbol(
+    tmp_path_factory: pytest.TempPathFactory, settings: RunSettings, execute: Callable[..., Run]
+) -> Run:
+    """Return the same run with teachers of all symbols and students of single ones as evidence."""
+    asked = changed(settings, teacher={"scope": "universe"}, student={"scope": "symbol"})
+    return execute(tmp_path_factory.mktemp("one_by_symbol"), asked, stages=UP_TO_STUDENTS)
+
+
+SCOPED = ("whole", "by_symbol", "one_teacher", "one_teacher_by_symbol")
+
+
+@pytest.fixture(params=SCOPED)
+def scoped(request: pytest.FixtureRequest) -> Run:
+    """Return the run under each pair of scopes of teacher and student in turn."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

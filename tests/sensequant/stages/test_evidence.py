@@ -12,7 +12,7 @@ import pytest
 
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import TrainingConfig
-from sensequant.stages import distillation, evidence
+from sensequant.stages import evidence, students_evidence
 from sensequant.stages.context import Run, RunSettings, load_run
 from sensequant.storage import read_json, read_table, write_json
 from sensequant.trials import Trial
@@ -45,7 +45,7 @@ def other(settings: RunSettings, **changes: Any) -> RunSettings:
 def test_findings_of_validation_are_counted_in_the_tables(whole: Run) -> None:
     """Scores from the predictions, returns from the equity, trades from the trades."""
     predictions, equity = read_table(whole.folder.predictions), table(whole, "equity")
-    labelled = predictions.drop_nulls("label")
+    labelled = predictions.drop_nulls(["label", "score"])
     ones = labelled.filter(pl.col("label") == 1)["score"].to_list()
     zeros = labelled.filter(pl.col("label") == 0)["score"].to_list()
     wins = sum(1.0 if one > zero else 0.5 * (one == zero) for one, zero in product(ones, zeros))
@@ -206,8 +206,9 @@ def test_another_range_is_another_ledger(
 
 def test_nothing_scored_is_no_figure_and_no_error(copied: Run) -> None:
     """Without a prediction every figure is null with a reason, and the trial has no ratio."""
-    write_json(copied.folder.plan, [])
-    distillation.gather(load_run(copied.folder))
+    for path in (copied.folder.root / "students").glob("*/metadata.json"):
+        path.unlink()
+    students_evidence.gather(load_run(copied.folder))
     for path in copied.folder.home.glob("trials/*/*.json"):
         path.unlink()
 

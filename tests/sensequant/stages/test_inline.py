@@ -14,6 +14,7 @@ from sensequant.runs import Stage, StageOutcome
 from sensequant.settings import RunRequest
 from sensequant.stages.context import Run, RunSettings
 from sensequant.storage import read_table, sha256_of
+from sensequant.windows import POOLED
 
 ANOTHER_TIME = datetime(2031, 7, 8, 9, 10, tzinfo=UTC)
 ANOTHER_RUN = "live_candidate_20310708_091000_ffffffff"
@@ -84,9 +85,10 @@ def test_counts_of_a_stage_are_those_of_its_units(whole: Run) -> None:
 
 
 def test_every_window_has_one_unit_of_each_kind(whole: Run) -> None:
-    """Skipped or not, with its symbol and its window, under one name."""
-    planned = {(each.window.symbol, each.window.short) for each in whole.windows}
-    for kind in ("teacher", "student"):
+    """Skipped or not, with its symbol and its window, under one name; students of all beside."""
+    of_symbols = {(each.window.symbol, each.window.short) for each in whole.windows}
+    of_all = {(POOLED, window.short) for window in whole.pooled_windows}
+    for kind, planned in (("teacher", of_symbols), ("student", of_symbols | of_all)):
         units = read_table(whole.folder.units(kind)).filter(pl.col("kind") == kind)
 
         named = units.select("symbol", "window").rows()

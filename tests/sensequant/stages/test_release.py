@@ -20,10 +20,11 @@ from sensequant.release.manifest import (
     verify_manifest,
 )
 from sensequant.release.registry import CandidateRun
-from sensequant.runs import Stage, StageOutcome, StageRecord, UnitRecord, write_units
+from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages import release
 from sensequant.stages.context import Run, RunRecord, RunSettings
 from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
+from sensequant.units import UnitRecord, write_units
 
 AT = datetime(2025, 2, 3, 4, 5, tzinfo=UTC)
 

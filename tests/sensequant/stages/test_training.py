@@ -1,6 +1,8 @@
 """Facts about stage 2: which rows reach a teacher, and what the counts say."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,18 +10,20 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sensequant.errors import MissingBarsError
 from sensequant.evaluation.costs import round_trip_cost_frac
 from sensequant.features.registry import FeatureConfig, model_columns
 from sensequant.labels import LABEL_COLUMNS, UNLABELLED_REASONS
 from sensequant.market.sessions import nse_calendar
 from sensequant.records import Outcome, SkipReason
-from sensequant.runs import Stage
-from sensequant.settings import RunRequest
+from sensequant.runs import RunFolder, Stage
+from sensequant.settings import RunRequest, TrainingConfig
 from sensequant.stages import distillation, training
 from sensequant.stages.context import Run, RunSettings, load_run
 from sensequant.stages.distillation import NoTeacherError
 from sensequant.stages.training import WindowSkippedError
-from sensequant.storage import read_json, read_table, sha256_of, write_json
+from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
+from sensequant.windows import POOLED, PlannedWindow
 
 FIRST_STAGES = {"stages": (Stage.DATA_INGESTION, Stage.TEACHER_TRAINING)}
 
@@ -111,21 +115,21 @@ def test_a_label_is_what_the_bars_say(whole: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "place", "reason"),
+    ("symbol", "place", "reason", "words"),
     [
-        ("SIM03", 0, SkipReason.PRE_LISTING),
-        ("SIM01", -1, SkipReason.INSUFFICIENT_SAMPLES),
-        ("SIM01", 4, SkipReason.INSUFFICIENT_SAMPLES),
+        ("SIM03", 0, SkipReason.PRE_LISTING, "not listed yet"),
+        ("SIM01", -1, SkipReason.INSUFFICIENT_SAMPLES, "Too few labelled rows"),
+        ("SIM01", 4, SkipReason.INSUFFICIENT_SAMPLES, "Too few labelled rows"),
     ],
     ids=["before the listing", "a stub of six days", "a hole of forty sessions"],
 )
 def test_a_window_that_cannot_be_trained_says_why(
-    whole: Run, symbol: str, place: int, reason: SkipReason
+    whole: Run, symbol: str, place: int, reason: SkipReason, words: str
 ) -> None:
     """It has no folder, and its record names it and the reason."""
     window = whole.windows_of(symbol)[place]
 
-    with pytest.raises(WindowSkippedError, match="window cannot be trained") as caught:
+    with pytest.raises(WindowSkippedError, match=words) as caught:
         training.train_window(whole, symbol, window.short)
 
     assert caught.value.reason == reason
@@ -185,7 +189,7 @@ def test_the_same_rows_give_the_same_teacher(copied: Run) -> None:
     before = {path: sha256_of(path) for path in files}
     assert len(files) == 5
 
-    training.prepare_rows(copied, "SIM02")
+    training.prepare_rows(copied)
     unit = training.train_window(copied, "SIM02", window.short)
 
     assert {path: sha256_of(path) for path in files} == before
@@ -219,3 +223,216 @@ def test_a_row_without_any_feature_teaches_nothing(
     assert unit["n_labelled"] == taught.height < unit["n_bars"]
     unlabelled = sum(unit[name] for name in unit if name.startswith("n_unlabelled_"))
     assert unit["n_feature_rows"] == unit["n_labelled"] + unlabelled
+
+
+def test_features_of_all_symbols_are_made_at_once_and_each_has_its_record(copied: Run) -> None:
+    """One record and one table per symbol, and the returns that rewards are taken from."""
+    shutil.rmtree(copied.folder.all_rows)
+    copied.folder.reward_returns.unlink()
+
+    units = training.prepare_rows(copied)
+
+    assert [unit.name for unit in units] == [f"features {symbol}" for symbol in copied.symbols]
+    for unit in units:
+        rows = read_table(copied.folder.rows(str(unit.symbol)))
+        assert unit.sha256 == sha256_of(copied.folder.rows(str(unit.symbol)))
+        assert unit.counts == {"n_bars": rows.height, "n_labelled": rows["label"].count()}
+        assert rows["session"].equals(read_table(copied.folder.bars(str(unit.symbol)))["session"])
+    returns = read_table(copied.folder.reward_returns)
+    assert returns.height == sum(unit.counts["n_bars"] for unit in units)
+
+
+def spoil(run: Run, symbol: str) -> None:
+    """Write a price that no bar can have."""
+    bars = read_table(run.folder.bars(symbol))
+    is_last = pl.int_range(pl.len()) == bars.height - 1
+    close = pl.when(is_last).then(-1.0).otherwise("close").alias("close")
+    write_table(run.folder.bars(symbol), bars.with_columns(close))
+
+
+def test_a_symbol_whose_bars_cannot_be_used_is_left_out_alone(copied: Run) -> None:
+    """Its record says why; the rows of the others are the same as before."""
+    before = {symbol: read_table(copied.folder.rows(symbol)) for symbol in copied.symbols}
+    spoil(copied, "SIM02")
+    copied.folder.rows("SIM02").unlink()
+
+    units = {unit.symbol: unit for unit in training.prepare_rows(copied)}
+
+    assert units["SIM02"].outcome is Outcome.SKIPPED
+    assert units["SIM02"].reason == SkipReason.INVALID_BARS
+    assert units["SIM02"].name == "features SIM02"
+    assert not copied.folder.rows("SIM02").exists()
+    for symbol in ("SIM01", "SIM03"):
+        assert units[symbol].outcome is Outcome.SUCCESS
+        assert read_table(copied.folder.rows(symbol)).equals(before[symbol])
+
+
+def test_without_any_usable_bars_there_is_nothing_to_learn(copied: Run) -> None:
+    """It is an error of the unit that makes the rows of all."""
+    for symbol in copied.symbols:
+        spoil(copied, symbol)
+
+    with pytest.raises(MissingBarsError, match="no symbol has usable bars"):
+        training.prepare_rows(copied)
+
+
+def test_one_teacher_of_all_symbols_learns_from_the_rows_of_all(one_teacher: Run) -> None:
+    """By brute force: every labelled row of every symbol in the window, once, under one name."""
+    units = teachers_of(one_teacher)
+    n_symbols: list[int] = []
+    for unit in units:
+        window = one_teacher.window(POOLED, unit["window"]).window
+        rows = pl.concat(
+            [read_table(one_teacher.folder.rows(symbol)) for symbol in one_teacher.symbols]
+        ).filter(pl.col("session").is_between(window.start, window.end))
+        folder = one_teacher.folder.teacher(window.label)
+        taught = read_table(folder / "labels.parquet")
+        keys = ["symbol", "session"]
+
+        assert folder.name == f"universe_{window.start}_to_{window.end}"
+        assert (
+            taught.select(keys).sort(keys).equals(rows.drop_nulls("label").select(keys).sort(keys))
+        )
+        assert unit["n_bars"] == rows.height
+        assert tuple(sorted(set(taught["symbol"]))) == tuple(
+            read_json(folder / "metadata.json")["symbols"]
+        )
+        n_symbols.append(taught["symbol"].n_unique())
+    assert {unit["symbol"] for unit in units} == {POOLED}
+    assert n_symbols == [2, 2, 2, 3, 3, 3]
+
+
+def test_out_of_fold_means_the_fold_of_all_symbols(one_teacher: Run) -> None:
+    """All rows of one session are held out together: symbols share the market of a day."""
+    for unit in teachers_of(one_teacher):
+        folder = one_teacher.folder.teacher(label_of(one_teacher, unit))
+        folds = (
+            read_table(folder / "labels.parquet").group_by("session").agg("fold", "is_validation")
+        )
+        for name in ("fold", "is_validation"):
+            assert folds[name].list.n_unique().to_list() == [1] * folds.height
+
+
+def key_of(run: Run, symbol: str, place: int) -> str:
+    window = run.windows_of(symbol)[place]
+    return training.teacher_key(run, {"symbol": symbol, "window": window.short})
+
+
+def keys_of(run: Run) -> dict[tuple[str, str], str]:
+    windows = [planned.window for planned in run.windows] + run.pooled_windows
+    return {
+        (each.symbol, each.short): training.teacher_key(
+            run, {"symbol": each.symbol, "window": each.short}
+        )
+        for each in windows
+    }
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0], ids=["before", "inside", "after"])
+def test_a_key_changes_with_exactly_the_windows_whose_rows_changed(
+    copied: Run, place: float
+) -> None:
+    """One bar is altered: windows before its labels and of other symbols keep their keys.
+
+    A bar reaches as far back as the longest label, and as far ahead as the longest feature.
+    """
+    bars = read_table(copied.folder.bars("SIM02"))
+    window = copied.windows_of("SIM02")[3]
+    inside = bars.filter(pl.col("session").is_between(window.start, window.end))["session"]
+    session = {0.0: bars["session"][100], 0.5: inside[30], 1.0: bars["session"][-1]}[place]
+    before_rows = {symbol: read_table(copied.folder.rows(symbol)) for symbol in copied.symbols}
+    before = keys_of(copied)
+    is_it = pl.col("session") == session
+    higher = [
+        pl.when(is_it).then(pl.col(name) * 1.01).otherwise(name).alias(name)
+        for name in ("open", "high", "low", "close")
+    ]
+    write_table(copied.folder.bars("SIM02"), bars.with_columns(higher))
+
+    training.prepare_rows(copied)
+
+    after = keys_of(copied)
+    changed = {
+        row["session"]
+        for old, new in zip(
+            before_rows["SIM02"].iter_rows(named=True),
+            read_table(copied.folder.rows("SIM02")).iter_rows(named=True),
+            strict=True,
+        )
+        if (row := new) != old
+    }
+    assert session in changed
+    expected = {
+        (each.symbol, each.short)
+        for each in [*copied.windows_of("SIM02"), *copied.pooled_windows]
+        if any(each.start <= day <= each.end for day in changed)
+    }
+    assert {name for name in before if after[name] != before[name]} == expected
+    assert len(expected) < len(before) / 2
+    assert ("SIM02", copied.windows_of("SIM02")[2].short) not in expected or place == 0.0
+    assert len(set(before.values())) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("group", "changes", "moves"),
+    [
+        ("teacher", {"reference_positive_frac": 0.4}, True),
+        ("teacher", {"booster": {"n_estimators": 21}}, True),
+        ("windows", {"min_samples": 30}, True),
+        ("labels", {"sample_weights": "equal"}, True),
+        ("features", {"momentum": False}, True),
+        ("student", {"alpha": 0.4}, False),
+        ("reward", {"scale": 2.0}, False),
+        ("validation", {"n_placebo": 3}, False),
+        ("backtest", {"position_frac": 0.05}, False),
+    ],
+)
+def test_a_key_follows_the_settings_that_act_on_a_teacher(
+    whole: Run, group: str, changes: dict[str, Any], moves: bool
+) -> None:
+    """What comes after the teacher takes none away."""
+    values = whole.config.model_dump()
+    values[group] |= changes
+    other = Run(whole.folder, whole.request, TrainingConfig.model_validate(values))
+
+    assert (key_of(other, "SIM01", 1) != key_of(whole, "SIM01", 1)) is moves
+
+
+def test_a_key_follows_seed_code_and_plan(whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the three changes it."""
+    keys = [key_of(whole, "SIM01", 1)]
+    seeded = whole.config.model_copy(update={"seed": 1})
+    keys.append(key_of(Run(whole.folder, whole.request, seeded), "SIM01", 1))
+    planned = whole.window("SIM01", whole.windows_of("SIM01")[1].short)
+    with monkeypatch.context() as patch:
+        skipped = replace(planned, skip=SkipReason.SUSPENDED)
+
+        def planned_to_skip(*_: object) -> PlannedWindow:
+            return skipped
+
+        patch.setattr(Run, "window", planned_to_skip)
+        keys.append(key_of(whole, "SIM01", 1))
+    monkeypatch.setattr(training, "code_version", lambda: "other")
+    keys.append(key_of(whole, "SIM01", 1))
+
+    assert len(set(keys)) == 4
+
+
+def test_a_key_is_the_same_in_another_run(whole: Run, copied: Run) -> None:
+    """Neither the home nor the id of the run enters."""
+    other = RunFolder(copied.folder.home, "live_candidate_20310708_091000_ffffffff")
+    copied.folder.root.rename(other.root)
+
+    assert keys_of(load_run(other)) == keys_of(whole)
+
+
+def test_a_window_without_rows_has_a_key_all_the_same(copied: Run) -> None:
+    """A skip is an answer like another; with rows it is another one."""
+    before = key_of(copied, "SIM02", 0)
+    copied.folder.rows("SIM02").unlink()
+
+    assert key_of(copied, "SIM02", 0) != before
+    for symbol in copied.symbols:
+        copied.folder.rows(symbol).unlink(missing_ok=True)
+    with pytest.raises(WindowSkippedError, match="no features and labels"):
+        training.window_rows(copied, copied.pooled_windows[0])

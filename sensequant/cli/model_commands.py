@@ -1,0 +1,121 @@
+"""Commands about models: training them stage by stage, and scoring new bars.
+
+Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
+"""
+
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from sensequant.cli.arguments import PredictArguments, RunArguments
+from sensequant.cli.output import console_for
+from sensequant.cli.place import Place
+from sensequant.errors import ConfigError
+
+__all__ = ["register_model_commands"]
+
+_GROUP = "Models"
+
+train_app = App(name="train", help="Train models without judging them.", group=_GROUP)
+
+
+def register_model_commands(app: App) -> None:
+    """Add the commands about models to the command line."""
+    app.command(train_app)
+    app.command(predict, group=_GROUP)
+
+
+@train_app.command
+def teachers(
+    arguments: RunArguments | None = None,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train a teacher per window: of a new run, or with --run of an existing one.
+
+    Parameters
+    ----------
+    arguments
+        Which data, which method.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    return _train(arguments, ("data_ingestion", "teacher_training"), place, is_verbose=verbose)
+
+
+@train_app.command
+def students(
+    arguments: RunArguments | None = None,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train teachers and students: of a new run, or with --run the students of an existing one.
+
+    Parameters
+    ----------
+    arguments
+        Which data, which method.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    stages = ("data_ingestion", "teacher_training", "student_training")
+    return _train(arguments, stages, place, is_verbose=verbose)
+
+
+def predict(
+    arguments: PredictArguments | None = None,
+    *,
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Score stored bars with the students of a run, or with a student's file.
+
+    Parameters
+    ----------
+    arguments
+        Which student, which bars.
+    place
+        Where the data are.
+    json
+        Print everything as one JSON object.
+    """
+    from sensequant.cli.predict import show_prediction  # noqa: PLC0415
+
+    home = (place or Place()).environment().home
+    return show_prediction(
+        console_for(sys.stdout), arguments or PredictArguments(), home, is_json=json
+    )
+
+
+def _train(
+    arguments: RunArguments | None,
+    stages: tuple[str, ...],
+    place: Place | None,
+    *,
+    is_verbose: bool,
+) -> int:
+    from sensequant.cli.run import start_run  # noqa: PLC0415
+
+    asked = arguments or RunArguments()
+    for name in ("stages", "resume"):
+        if getattr(asked, name) is not None:
+            raise ConfigError(
+                "a training has stages of its own",
+                where=f"--{name}",
+                expected="none",
+                found=str(getattr(asked, name)),
+                remedy=f"use `sensequant run --{name}`",
+            )
+    # An existing run has its bars already; only the stage that was named is done again.
+    asked = replace(asked, stages=",".join(stages[-1:] if asked.run is not None else stages))
+    return start_run(
+        asked, (place or Place()).environment(workers=asked.workers), is_verbose=is_verbose
+    )

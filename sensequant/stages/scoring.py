@@ -1,0 +1,178 @@
+"""Scoring of stored bars: with the students that a run would deploy, or with one from elsewhere.
+
+Belongs here: which student scores which bars of the store. Does not belong here: features, scores
+and drift (`prediction`), and who may load what (`student_file`, `foreign_student`).
+
+A student of a run is loaded when its file is the one that the run's manifest names; a run that was
+not audited has no manifest, and the result says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from sensequant.errors import ConfigError, MissingBarsError
+from sensequant.features.context import MarketContext
+from sensequant.foreign_student import load_foreign_student
+from sensequant.histories import context_from_store, listings_of, read_histories
+from sensequant.market.intervals import DAILY
+from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.base import require_known
+from sensequant.market.symbols import is_index
+from sensequant.prediction import Prediction, predict_bars
+from sensequant.release.manifest import read_manifest
+from sensequant.stages.context import Run
+from sensequant.stages.students_evidence import candidate_files
+from sensequant.student_file import Student, read_student
+from sensequant.windows import POOLED
+
+__all__ = ["Scored", "ScoringRequest", "score_stored"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """What to score.
+
+    Parameters
+    ----------
+    symbols
+        Those of the run when empty.
+    start, end
+        Sessions to score; both None: the last one stored.
+    student
+        File of a student from elsewhere; None: those of the run.
+    sha256
+        Digest that this file must have.
+    """
+
+    symbols: tuple[str, ...] = ()
+    start: date | None = None
+    end: date | None = None
+    student: Path | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What was scored by whom.
+
+    Attributes
+    ----------
+    predictions
+        By the symbol whose student it is, or under `universe` for one student of all symbols.
+    is_audited
+        Whether a manifest vouches for the students.
+    is_simulated
+        Whether any of the bars was invented.
+    """
+
+    predictions: dict[str, Prediction]
+    is_audited: bool
+    is_simulated: bool
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """`prediction.PREDICTED_SCHEMA`, by session and symbol."""
+        return pl.concat([each.rows for each in self.predictions.values()]).sort(
+            "session", "symbol"
+        )
+
+
+def score_stored(run: Run, request: ScoringRequest) -> Scored:
+    """Score bars of the store that the run was ingested into.
+
+    Raises
+    ------
+    ConfigError
+        The run has no student to deploy, or a symbol has none or is not in the store.
+    MissingBarsError
+        The store has no final bars to score.
+    RecordError, DigestMismatchError
+        A student is not the one that was written, or cannot be trusted.
+    LeakageError
+        A session to score is one that a student learnt from.
+    """
+    stored = tuple(symbol for symbol in run.store.symbols(DAILY) if not is_index(symbol))
+    symbols = request.symbols or tuple(run.symbols)
+    for symbol in symbols:
+        require_known(symbol, stored, source=str(run.folder.home))
+    bars, context = _bars(run, tuple(dict.fromkeys((*run.symbols, *symbols))))
+    sessions = _sessions(bars, symbols, request)
+    students = _students(run, symbols, request)
+    predictions = {
+        owner: predict_bars(
+            student,
+            bars,
+            context=context,
+            sessions=sessions,
+            symbols=symbols if owner == POOLED else [owner],
+        )
+        for owner, student in students.items()
+    }
+    is_simulated = any(
+        bool(run.store.read(symbol, interval=DAILY)["is_simulated"].any()) for symbol in symbols
+    )
+    return Scored(
+        predictions,
+        is_audited=request.student is None and run.folder.manifest.exists(),
+        is_simulated=is_simulated,
+    )
+
+
+def _bars(run: Run, symbols: Sequence[str]) -> tuple[pl.DataFrame, MarketContext]:
+    calendar = nse_calendar()
+    histories = read_histories(run.store, sorted(symbols), calendar)
+    tables = [each.bars for each in histories.values() if each.bars is not None]
+    if not tables:
+        raise MissingBarsError(
+            "store has no final bars to score",
+            where=str(run.folder.home),
+            expected="bars that the source will not change any more",
+            remedy="ingest first: sensequant ingest",
+        )
+    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
+    context = context_from_store(run.store, calendar, listings=listings_of(firsts))
+    return pl.concat(tables), context
+
+
+def _sessions(bars: pl.DataFrame, symbols: Sequence[str], request: ScoringRequest) -> list[date]:
+    asked = bars.filter(pl.col("symbol").is_in(symbols))["session"].unique().sort()
+    if request.start is None and request.end is None:
+        return asked.tail(1).to_list()
+    first, last = request.start or asked[0], request.end or asked[-1]
+    return asked.filter(asked.is_between(first, last)).to_list()
+
+
+def _students(run: Run, symbols: Sequence[str], request: ScoringRequest) -> dict[str, Student]:
+    if request.student is not None:
+        return {POOLED: load_foreign_student(request.student, sha256=request.sha256)}
+    files = candidate_files(run)
+    if POOLED in files:
+        return {POOLED: _own_student(run, files[POOLED])}
+    without = [symbol for symbol in symbols if symbol not in files]
+    if without:
+        raise ConfigError(
+            "run has no student to deploy for a symbol",
+            where=", ".join(without),
+            expected=", ".join(files) or "a run whose students are trained",
+            remedy="score other symbols, or train with student.scope universe",
+        )
+    return {symbol: _own_student(run, files[symbol]) for symbol in symbols}
+
+
+def _own_student(run: Run, path: Path) -> Student:
+    if not run.folder.manifest.exists():
+        return read_student(path)
+    name = path.relative_to(run.folder.root).as_posix()
+    listed = {entry.path: entry.sha256 for entry in read_manifest(run.folder).artifacts}
+    if name not in listed:
+        raise ConfigError(
+            "manifest does not name the student",
+            where=str(run.folder.manifest),
+            expected=name,
+            remedy="audit the run again, or verify it: sensequant verify",
+        )
+    return read_student(path, sha256=listed[name])
