@@ -27,7 +27,7 @@ from sensequant.cli.server import ensure_server, stop_server
 
 N_TASKS = (1000, 5000, 10_000)
 QUIET_SECONDS = 6.0
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 180.0
 
 
 def main() -> None:

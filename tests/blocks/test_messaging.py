@@ -1,0 +1,53 @@
+"""Facts about the server's messages: a burst waits, and Prefect finds what it looks for."""
+
+import asyncio
+import importlib
+
+from prefect.server.utilities.messaging import (
+    Message,
+    StopConsumer,
+    create_consumer,
+    create_publisher,
+)
+from prefect.server.utilities.messaging.memory import Topic
+from prefect.settings import PREFECT_MESSAGING_BROKER, temporary_settings
+
+from blocks import messaging
+from blocks.environment import server_settings
+
+N_BURST = 25_000
+
+
+def test_burst_is_read_to_its_last_message() -> None:
+    """Two and a half times what Prefect's own queue holds, published before anything is read."""
+    name = server_settings()["PREFECT_SERVER_EVENTS_MESSAGING_BROKER"]
+    seen: list[str | bytes] = []
+
+    async def read(message: Message) -> None:
+        seen.append(message.data)
+        if len(seen) == N_BURST:
+            raise StopConsumer(ack=True)
+
+    async def burst() -> None:
+        # As the server makes it, from the name in its settings.
+        consumer = create_consumer("a-burst", concurrency=1)
+        assert isinstance(consumer, messaging.Consumer)
+        async with create_publisher("a-burst") as publisher:
+            for number in range(N_BURST):
+                await publisher.publish_data(str(number).encode(), {})
+        await asyncio.wait_for(consumer.run(read), timeout=60)
+        await consumer.cleanup()
+
+    with temporary_settings({PREFECT_MESSAGING_BROKER: name}):
+        asyncio.run(burst())
+
+    assert seen == [str(number).encode() for number in range(N_BURST)]
+    assert Topic.by_name("a-burst")._subscriptions == []
+
+
+def test_broker_offers_what_prefect_asks_a_broker_for() -> None:
+    """Prefect looks these four up by name."""
+    module = importlib.import_module("blocks.messaging")
+
+    for name in ("Publisher", "Consumer", "ephemeral_subscription", "break_topic"):
+        assert callable(getattr(module, name))
