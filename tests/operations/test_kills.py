@@ -62,6 +62,16 @@ class Victims:
         psutil.Process(state["pid"]).kill()
         self.machine.sensequant("up", "--server-only")
 
+    def kill_worker_and_run(self, flow_run_id: str) -> None:
+        """Kill both at once, the worker first, so that it cannot tell."""
+        worker = self._worker()
+        processes = [worker, *worker.children(recursive=True)]
+        assert any(
+            process.environ().get("PREFECT__FLOW_RUN_ID") == flow_run_id for process in processes
+        )
+        for process in processes:
+            process.kill()
+
     def end(self, flow_run_id: str) -> int:
         """Return how many attempts it took to complete, with Retry pressed in between."""
         states: list[Any] = []
@@ -94,6 +104,8 @@ def victims(machine: Any, question: dict[str, Any]) -> Victims:
         "victims",
         parameters=question | {"options": options},
         work_pool_name="default",
+        # The tag of all our deployments, by which automations know them.
+        tags=["sensequant"],
     )
     return Victims(machine, deployment)
 
@@ -146,4 +158,31 @@ def test_a_killed_process_changes_no_artifact(
     getattr(victims, f"kill_{name}")(flow_run_id)
 
     assert victims.end(flow_run_id) <= 2
+    assert victims.artifacts(flow_run_id) == expected
+
+
+def test_a_run_that_died_with_its_worker_is_found_ended_and_taken_up(
+    victims: Victims, undisturbed: tuple[dict[str, str], float]
+) -> None:
+    """As after a power cut: nobody is left to say so but the missing heartbeats."""
+    expected, seconds = undisturbed
+    machine = victims.machine
+    flow_run_id = victims.start()
+    time.sleep(0.5 * seconds)
+    victims.kill_worker_and_run(flow_run_id)
+    machine.sensequant("up")
+
+    crashed = machine.end_of(flow_run_id)
+
+    assert crashed["state"]["type"] == "CRASHED"
+    assert "no heartbeat for 90 seconds" in crashed["state"]["message"]
+    tidied = machine.wait(
+        lambda: machine.ask(
+            "flow_runs/filter",
+            flow_runs={"name": {"any_": ["tidy runs"]}, "state": {"type": {"any_": ["COMPLETED"]}}},
+        )
+    )
+    assert any("0 flow runs" not in run["state"]["message"] for run in tidied)
+    machine.retry(flow_run_id)
+    assert machine.end_of(flow_run_id, attempt=2)["state"]["type"] == "COMPLETED"
     assert victims.artifacts(flow_run_id) == expected
