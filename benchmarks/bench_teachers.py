@@ -1,9 +1,10 @@
 """What teachers cost through Prefect above a bare LightGBM loop over the same fits.
 
-The floor: the fits of every window (one that chooses the rounds, one per fold, the final one), on
-arrays that lie ready, in two processes without anything else. Beside it the flow `train-teachers`
-with its server, cache keys, files and records, on two threads. Both do the same fits on the same
-rows; the ratio is the result. With SENSEQUANT_REAL_DATA the bars are those of NSE, else simulated.
+The floor: the fits of every window (for the whole and for each fold one that chooses the rounds and
+one on all rows), on arrays that lie ready, in two processes without anything else. Beside it the
+flow `train-teachers` with its server, cache keys, files and records, on two threads. Both do the
+same fits on the same rows; the ratio is the result. With SENSEQUANT_REAL_DATA the bars are those of
+NSE, else simulated.
 """
 
 import json
@@ -24,7 +25,7 @@ import numpy as np
 import polars as pl
 
 from blocks.environment import Environment, apply_variables
-from sensequant.boosting import feature_matrix
+from sensequant.boosting import Floats, feature_matrix
 from sensequant.cli.flow_runs import execute_flow, flow_variables
 from sensequant.cli.server import ensure_server, stop_server
 from sensequant.features.registry import model_columns
@@ -32,11 +33,11 @@ from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
-from sensequant.splits import purged_folds, split_validation
+from sensequant.splits import IntArray, purged_folds, split_validation
 from sensequant.stages import training
 from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
 from sensequant.stages.inline import run_inline
-from sensequant.storage import read_json, read_table
+from sensequant.storage import read_table
 from sensequant.windows import feature_rows
 
 N_PROCESSES = 2
@@ -45,8 +46,8 @@ RUN_ID = "live_candidate_20250101_000000_00000000"
 UNIVERSES = Path(__file__).parents[1] / "deployments" / "universes"
 FOLDER = "daily_bhavcopy_2019_2026"
 
-Fit = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Any, int]
-"""Features, labels, validation part or None, rounds."""
+Fit = tuple[tuple[Floats, Floats], ...]
+"""Features and labels of the rows that choose the rounds, that judge them, and of all rows."""
 
 
 def main() -> None:
@@ -74,7 +75,7 @@ def main() -> None:
                 {
                     "n_symbols": len(run.symbols),
                     "n_teachers": len(work),
-                    "n_fits": sum(len(fits) for fits in work),
+                    "n_fits": sum(2 * len(fits) for fits in work),
                     "is_real": run.request.source.kind == "files",
                     "seconds": {
                         "bare_loop": round(floor, 2),
@@ -161,21 +162,22 @@ def _fits_of(run: Run, unit: tuple[str, str]) -> list[Fit]:
     labelled = feature_rows(training.window_rows(run, window), columns).drop_nulls("label")
     features = feature_matrix(labelled, columns)
     labels = labelled["label"].cast(pl.Float64).to_numpy()
-    places = [
+    starts, ends = (
         labelled[name].cast(pl.Int64).to_numpy() for name in ("session_number", "label_end_number")
+    )
+
+    def fit_on(rows: IntArray) -> Fit:
+        # Rounds are chosen on a part of the rows, then all of them are learnt from.
+        split = split_validation(starts[rows], ends[rows], config.split)
+        parts = (rows[split.train], rows[split.validation], rows)
+        return tuple((features[part], labels[part]) for part in parts)
+
+    least = config.booster.smallest_training_part
+    fits = [fit_on(np.arange(len(labels)))]
+    fits += [
+        fit_on(fold.train) for fold in purged_folds(starts, ends, config.split) if fold.train.size
     ]
-    metadata = read_json(run.folder.teacher(window.label) / "metadata.json")
-    n_rounds = metadata["best_iteration"]
-    split = split_validation(places[0], places[1], config.split)
-    held_out = (features[split.validation], labels[split.validation])
-    fits: list[Fit] = [
-        (features[split.train], labels[split.train], held_out, config.booster.n_estimators)
-    ]
-    for fold in purged_folds(places[0], places[1], config.split):
-        least = config.booster.smallest_training_part
-        if len(fold.train) >= least and len(set(labels[fold.train])) > 1:
-            fits.append((features[fold.train], labels[fold.train], None, n_rounds))
-    return [*fits, (features, labels, None, n_rounds)]
+    return [fit for fit in fits if len(fit[0][1]) >= least and len(set(fit[0][1])) > 1]
 
 
 def _parameters(run: Run) -> dict[str, Any]:
@@ -190,6 +192,7 @@ def _parameters(run: Run) -> dict[str, Any]:
         "bagging_freq": booster.bagging_freq,
         "feature_fraction": booster.colsample_bytree,
         "early_stopping_round": booster.early_stopping_rounds,
+        "num_iterations": booster.n_estimators,
         "deterministic": True,
         "force_col_wise": True,
         "num_threads": 1,
@@ -216,17 +219,18 @@ def _bare(work: list[list[Fit]], parameters: dict[str, Any]) -> float:
 
 def _fit_all(work: list[list[Fit]], parameters: dict[str, Any], ready: Any, times: Any) -> None:
     train = cast("Any", lightgbm).train
-    plain = {k: v for k, v in parameters.items() if k != "early_stopping_round"}
+    only_once = {"early_stopping_round", "num_iterations"}
+    plain = {name: value for name, value in parameters.items() if name not in only_once}
     ready.wait()
     started = time.perf_counter()
+    n_asked = parameters["num_iterations"]
     for fits in work:
-        for features, labels, held_out, n_rounds in fits:
-            data = lightgbm.Dataset(features, labels)
-            if held_out is None:
-                train(plain, data, num_boost_round=n_rounds)
-            else:
-                validation = lightgbm.Dataset(*held_out, reference=data)
-                train(parameters, data, num_boost_round=n_rounds, valid_sets=[validation])
+        for learns, examines, whole in fits:
+            data = lightgbm.Dataset(*learns)
+            validation = lightgbm.Dataset(*examines, reference=data)
+            chosen = train(parameters, data, num_boost_round=n_asked, valid_sets=[validation])
+            n_rounds = max(1, chosen.best_iteration)
+            train(plain, lightgbm.Dataset(*whole), num_boost_round=n_rounds)
     times.put(time.perf_counter() - started)
 
 
