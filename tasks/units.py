@@ -164,9 +164,11 @@ def do_unit(
     started = time.perf_counter()
     failure: Exception | None = None
     outputs = list(makes)
+    made_as: str | None = None
     try:
         _remove(outputs)
-        record = _brought(folder, key) or work()
+        made_as = None if key is None else key()
+        record = _brought(folder, made_as) or work()
     except StorageError:
         # Nothing more can be written, telemetry neither.
         raise
@@ -183,7 +185,7 @@ def do_unit(
     if record.outcome is Outcome.FAILED:
         raise UnitFailedError(record) from failure
     reference = UnitRef(root=folder.root, record=record, files=_digests(folder.root, outputs))
-    return _state_of(reference, folder, key)
+    return _state_of(reference, folder, made_as)
 
 
 def do_units(
@@ -253,21 +255,21 @@ def emit_ended(
     )
 
 
-def _brought(folder: RunFolder, key: Callable[[], str] | None) -> UnitRecord | None:
-    made = None if key is None else bring(folder, key())
+def _brought(folder: RunFolder, key: str | None) -> UnitRecord | None:
+    made = None if key is None else bring(folder, key)
     if made is None:
         return None
     return made.record.model_copy(update={"reused_from": made.run_id})
 
 
-def _state_of(reference: UnitRef, folder: RunFolder, key: Callable[[], str] | None) -> Any:
+def _state_of(reference: UnitRef, folder: RunFolder, key: str | None) -> Any:
     record = reference.record
     if record.outcome is Outcome.SKIPPED:
         return Completed(name="Skipped", message=record.reason, data=reference)
     if record.reused_from is not None:
         return Completed(name="Reused", message=f"made by {record.reused_from}", data=reference)
     if key is not None:
-        remember(folder, key(), record, reference.files)
+        remember(folder, key, record, reference.files)
     return reference
 
 
