@@ -158,10 +158,10 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         weight_column=WEIGHT,
     )
     write_atomically(folder / "model.txt", result.model_text.encode())
-    write_table(folder / "labels.parquet", result.rows)
-    write_table(folder / "importance.parquet", result.importance)
+    tables = {"labels": result.rows, "importance": result.importance}
     if result.trials.height:
-        write_table(folder / "trials.parquet", result.trials)
+        tables["trials"] = result.trials
+    write_tables({folder / f"{name}.parquet": table for name, table in tables.items()})
     # The metadata come last: a folder that holds them is complete.
     metadata = folder / "metadata.json"
     write_json(metadata, result.metadata)
