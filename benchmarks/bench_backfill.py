@@ -1,6 +1,6 @@
 """What a backfill through the vendor's SDK costs above the SDK's calls, and how it keeps its pace.
 
-Four parts; name those to run, none named runs all:
+Five parts; name those to run, none named runs all but `hour`:
 
 - `overhead`: with the limit lifted, chunks one after the other, against the bare calls of the SDK
   for the same ranges in the same run; then 96 stocks and three years of daily bars as a whole.
@@ -9,12 +9,15 @@ Four parts; name those to run, none named runs all:
 - `pace`: at 90 calls a minute for two minutes, the fullest 60 seconds and how much of the limit was
   used, both from the log of the simulator.
 - `audit`: the coverage of 96 stocks over five years.
+- `hour`: 96 stocks, three years, daily and 5-minute bars through the flow, at 90 calls a minute:
+  over 6,000 calls, so it takes more than an hour.
 
 Simulator and server run in processes of their own; "of this process" leaves their work out. The
 simulator has made its market before anything is measured. The differences and ratios are the
 result; absolute times depend on the machine and on what else it does, so its load is printed, too.
 """
 
+import bisect
 import contextlib
 import importlib
 import json
@@ -84,8 +87,9 @@ def main() -> None:
         "prefect": prefect,
         "pace": pace,
         "audit": audit,
+        "hour": hour,
     }
-    wanted = sys.argv[1:] or list(parts)
+    wanted = sys.argv[1:] or [name for name in parts if name != "hour"]
     unknown = [name for name in wanted if name not in parts]
     if unknown:
         sys.exit(f"no such part: {', '.join(unknown)}; there are {', '.join(parts)}")
@@ -174,17 +178,23 @@ def prefect() -> dict[str, Any]:
 
     Each batch has stocks of its own, so that every chunk is fetched for the first time.
     """
-    with tempfile.TemporaryDirectory() as name, serving(Path(name)):
-        env = Environment.model_validate({"SENSEQUANT_HOME": name}).on_port(unused_port())
-        ensure_server(env)
-        try:
-            apply_variables({**prefect_environment(env), "PREFECT_LOGGING_LEVEL": "WARNING"})
-            # Prefect reads its variables when it is imported, so nothing imports it before.
-            flows = importlib.import_module("_flows_of_chunks")
-            return {"ms_of_a_chunk_on_the_wall_and_of_this_process": flows.measure(batches())}
-        finally:
-            importlib.import_module("tasks.sources").close_intakes()
-            stop_server(env)
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)), with_server(Path(name)):
+        # Prefect reads its variables when it is imported, so nothing imports it before.
+        flows = importlib.import_module("_flows_of_chunks")
+        return {"ms_of_a_chunk_on_the_wall_and_of_this_process": flows.measure(batches())}
+
+
+@contextlib.contextmanager
+def with_server(home: Path) -> Generator[None]:
+    """Run a Prefect server, and let this process be its client."""
+    env = Environment.model_validate({"SENSEQUANT_HOME": str(home)}).on_port(unused_port())
+    ensure_server(env)
+    try:
+        apply_variables({**prefect_environment(env), "PREFECT_LOGGING_LEVEL": "WARNING"})
+        yield
+    finally:
+        importlib.import_module("tasks.sources").close_intakes()
+        stop_server(env)
 
 
 def batches() -> list[BackfillRequest]:
@@ -212,8 +222,42 @@ def pace() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as calls:
         with opened(Path(name), request, pacer) as (_, context):
             run_backfill(request, BackfillOptions(), context, universes=UNIVERSES)
-        times = [at for at, path in calls() if path != "master"]
-    fullest = max(sum(first <= at <= first + WINDOW for at in times) for first in times)
+        return pace_of(calls(), config)
+
+
+def hour() -> dict[str, Any]:
+    """Return the pace of the flow over three years of daily and 5-minute bars."""
+    config = BreezeConfig(calls_per_day=UNHURRIED.calls_per_day)
+    request = BackfillRequest(
+        symbols=stocks(N_SYMBOLS),
+        intervals=("1day", "5minute"),
+        start=THREE_YEARS[0],
+        end=THREE_YEARS[1],
+        source=source_of(config),
+    )
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serving(Path(name)) as calls,
+        with_server(Path(name)),
+    ):
+        used = time.process_time()
+        state = importlib.import_module("flows.backfill_bars").backfill_bars(
+            request, return_state=True
+        )
+        used = time.process_time() - used
+        return {
+            "state": f"{state.name}: {state.message}",
+            "cpu_of_this_process_s": round(used, 1),
+            **pace_of(calls(), config),
+        }
+
+
+def pace_of(calls: Sequence[tuple[datetime, str]], config: BreezeConfig) -> dict[str, Any]:
+    """Return how full the fullest minute was, and how much of the limit was used."""
+    times = [at for at, path in calls if path != "master"]
+    fullest = max(
+        bisect.bisect_right(times, first + WINDOW) - place for place, first in enumerate(times)
+    )
     minutes = (times[-1] - times[0]) / WINDOW
     return {
         "limit_of_a_minute": config.calls_per_minute,
