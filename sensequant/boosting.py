@@ -13,8 +13,9 @@ Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decisi
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -48,9 +49,6 @@ Floats = npt.NDArray[np.float64]
 """A float64 array."""
 
 Objective = Literal["binary", "cross_entropy"]
-
-# LightGBM types its callbacks loosely; its training function is wrapped here, once.
-_train = cast("Callable[..., lightgbm.Booster]", lightgbm.train)  # pyright: ignore[reportUnknownMemberType]
 
 _COLUMN_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _THREADS_LINE = re.compile(r"^\[num_threads: \d+\]$", flags=re.MULTILINE)
@@ -219,23 +217,14 @@ def fit_predictor(
     if objective == "binary" and not np.isin(data.targets, (0.0, 1.0)).all():
         raise ConfigError("binary targets are not all 0 or 1", remedy="use cross_entropy")
     parameters = _parameters(config, objective=objective, seed=seed, n_threads=n_threads)
-    train = _dataset(data)
-    held_out: list[lightgbm.Dataset] = []
-    if validation is not None and config.early_stopping_rounds:
-        parameters["early_stopping_round"] = config.early_stopping_rounds
-        held_out = [_dataset(validation, reference=train)]
+    parameters["num_iterations"] = config.n_estimators if n_rounds is None else n_rounds
+    patience = 0 if validation is None else config.early_stopping_rounds
+    if patience:
+        parameters["early_stopping_round"] = patience
     try:
-        booster = _train(
-            parameters,
-            train,
-            num_boost_round=config.n_estimators if n_rounds is None else n_rounds,
-            valid_sets=held_out,
-            # Otherwise LightGBM writes the model to text and reads it again at the end of each fit.
-            keep_training_booster=True,
-        )
+        booster, rounds = _boost(parameters, data, validation if patience else None)
     except lightgbm.basic.LightGBMError as error:
         raise ConfigError("LightGBM refused to fit", found=str(error)) from error
-    rounds = booster.best_iteration if held_out else booster.num_trees()
     return Predictor(columns=data.columns, n_rounds=max(1, rounds), booster=booster)
 
 
@@ -350,7 +339,37 @@ def _parameters(
     return parameters
 
 
-def _dataset(data: TrainingData, *, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+def _boost(
+    parameters: dict[str, Any], data: TrainingData, validation: TrainingData | None
+) -> tuple[lightgbm.Booster, int]:
+    # What `lightgbm.train` does, round by round. A fit of a hundred rows spends a third of its time
+    # in the callbacks and copies of that function, and holds the interpreter's lock meanwhile.
+    train = _dataset(data, parameters)
+    booster = lightgbm.Booster(parameters, train)
+    if validation is None:
+        for _ in range(parameters["num_iterations"]):
+            _boost_once(booster)
+        return booster, booster.num_trees()
+    booster.add_valid(_dataset(validation, parameters, reference=train), "validation")
+    least, best = math.inf, 0
+    for number in range(1, parameters["num_iterations"] + 1):
+        _boost_once(booster)
+        loss = float(booster.eval_valid()[0][2])
+        if loss < least or not best:
+            least, best = loss, number
+        elif number - best >= parameters["early_stopping_round"]:
+            break
+    return booster, best
+
+
+def _boost_once(booster: lightgbm.Booster) -> None:
+    # Whether this round found a split is not asked: the next one draws other rows.
+    booster.update()  # pyright: ignore[reportUnknownMemberType] - its custom loss is typed loosely
+
+
+def _dataset(
+    data: TrainingData, parameters: dict[str, Any], *, reference: lightgbm.Dataset | None = None
+) -> lightgbm.Dataset:
     return lightgbm.Dataset(
         data.features,
         data.targets,
@@ -358,6 +377,8 @@ def _dataset(data: TrainingData, *, reference: lightgbm.Dataset | None = None) -
         reference=reference,
         feature_name=list(data.columns),
         categorical_feature=[],
+        # Columns that no leaf could be split on are left out already here.
+        params=parameters,
     )
 
 

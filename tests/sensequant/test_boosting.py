@@ -2,7 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import lightgbm
 import numpy as np
@@ -66,6 +66,53 @@ def test_threads_change_no_byte(objective: Objective, n_rows: int) -> None:
 
     assert len(texts) == 1
     assert "[num_threads: 1]" in texts.pop()
+
+
+@pytest.mark.parametrize("patience", [0, 5, 50])
+@pytest.mark.parametrize("objective", ["binary", "cross_entropy"])
+def test_a_fit_is_that_of_lightgbms_own_function(objective: Objective, patience: int) -> None:
+    """`lightgbm.train` with the same parameters gives the same text and chooses the same rounds."""
+    data, examined = _data(), _data(80, seed=4)
+    settings = {"n_estimators": 60, "early_stopping_rounds": patience, "learning_rate": 0.2}
+    fitted = train_booster(
+        data,
+        objective=objective,
+        config=BoosterConfig.model_validate(settings),
+        seed=1,
+        n_threads=1,
+        validation=examined,
+    )
+
+    asked = {name: fitted.parameters[name] for name in _PARAMETERS}
+    counts = {"num_iterations": 60, "early_stopping_round": patience}
+    parameters = {**asked, **counts, "objective": objective}
+    parameters |= {"verbosity": -1, "deterministic": True, "force_col_wise": True}
+    train, held_out = (
+        lightgbm.Dataset(each.features, each.targets, feature_name=list(_COLUMNS))
+        for each in (data, examined)
+    )
+    valid_sets = [held_out.set_reference(train)] if patience else []
+    oracle = cast("Any", lightgbm).train(parameters, train, valid_sets=valid_sets)
+    n_rounds = oracle.best_iteration if patience else oracle.num_trees()
+    assert fitted.best_iteration == n_rounds
+    assert _trees(fitted.model_text) == _trees(oracle.model_to_string(num_iteration=n_rounds))
+
+
+_PARAMETERS = (
+    "bagging_fraction",
+    "bagging_freq",
+    "feature_fraction",
+    "lambda_l2",
+    "learning_rate",
+    "max_depth",
+    "min_data_in_leaf",
+    "num_leaves",
+    "seed",
+)
+
+
+def _trees(text: str) -> str:
+    return text.partition("\nparameters:\n")[0]
 
 
 def test_equal_inputs_give_equal_bytes_and_another_seed_others() -> None:
@@ -345,11 +392,11 @@ def test_soft_targets_need_the_other_objective(capfd: pytest.CaptureFixture[str]
 def test_what_lightgbm_refuses_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of LightGBM becomes one of ours, with LightGBM's words and as its cause."""
 
-    def refuse(*_: object, **__: object) -> lightgbm.Booster:
+    def refuse(*_: object) -> bool:
         message = "out of device memory"
         raise lightgbm.basic.LightGBMError(message)
 
-    monkeypatch.setattr(boosting, "_train", refuse)
+    monkeypatch.setattr(lightgbm.Booster, "update", refuse)
 
     with pytest.raises(ConfigError, match="out of device memory") as caught:
         _fit()
@@ -374,15 +421,15 @@ def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -
 
     text = _fit(n_rounds=2).model_text
 
-    def train(parameters: dict[str, Any], *_: object, **__: object) -> lightgbm.Booster:
+    def boost(parameters: dict[str, Any], *_: object) -> tuple[lightgbm.Booster, int]:
         seen.update(parameters)
-        return lightgbm.Booster(model_str=text)
+        return lightgbm.Booster(model_str=text), 2
 
     def work(config: BoosterConfig) -> str:
         return config.device
 
     monkeypatch.setattr(boosting, "resolve_device", work)
-    monkeypatch.setattr(boosting, "_train", train)
+    monkeypatch.setattr(boosting, "_boost", boost)
     fit_predictor(_data(), objective="binary", config=config, seed=1, n_threads=1)
     return seen
 
