@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -28,6 +27,7 @@ import polars as pl
 from sensequant.booster_config import BoosterConfig
 from sensequant.booster_device import resolve_device
 from sensequant.errors import ConfigError, InvalidBarsError, RecordError
+from sensequant.lean_lightgbm import lightgbm
 from sensequant.model_text import read_model_text, verify_digest
 
 __all__ = [

@@ -15,7 +15,7 @@ from pydantic import Field
 from sensequant.errors import RecordError
 from sensequant.records import Record
 from sensequant.runs import RunFolder
-from sensequant.storage import read_json, sha256_of_bytes, write_json, write_together
+from sensequant.storage import json_bytes, read_json, sha256_of_bytes, write_together
 from sensequant.units import UnitRecord
 
 __all__ = ["MadeBefore", "bring", "remember"]
@@ -43,9 +43,9 @@ def remember(folder: RunFolder, key: str, record: UnitRecord, files: dict[str, s
     files
         sha256 by path below the run folder.
     """
-    write_json(
-        _note(folder.home, key), MadeBefore(run_id=folder.run_id, record=record, files=files)
-    )
+    made = MadeBefore(run_id=folder.run_id, record=record, files=files)
+    # A note that a power cut has emptied is like none: the unit is done again.
+    write_together({_note(folder.home, key): json_bytes(made)}, is_durable=False)
 
 
 def bring(folder: RunFolder, key: str) -> MadeBefore | None:

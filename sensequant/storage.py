@@ -24,12 +24,14 @@ from pydantic import BaseModel
 from sensequant.errors import RecordError, SchemaVersionError, StorageError
 
 __all__ = [
+    "json_bytes",
     "locked",
     "read_json",
     "read_table",
     "remove_unfinished",
     "sha256_of",
     "sha256_of_bytes",
+    "table_bytes",
     "write_atomically",
     "write_json",
     "write_table",
@@ -55,11 +57,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     write_together({path: content})
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
+def write_together(contents: Mapping[Path, bytes], *, is_durable: bool = True) -> None:
     """Write several files, each of them whole or not at all, and wait for the disk once for all.
 
     The files take their places in the given order; whoever dies in between has written the first
     of them.
+
+    Parameters
+    ----------
+    contents
+        What to write, by path.
+    is_durable
+        Whether to wait for the disk. Without it a file may be empty or gone after the machine has
+        lost its power (never after a kill): for what its reader can do without.
 
     Raises
     ------
@@ -74,10 +84,12 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             staged[path] = Path(name)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-        _sync(staged.values())
+        if is_durable:
+            _sync(staged.values())
         for path, temporary in staged.items():
             temporary.replace(path)
-        _sync(dict.fromkeys(path.parent for path in staged))
+        if is_durable:
+            _sync(dict.fromkeys(path.parent for path in staged))
     except OSError as error:
         raise StorageError(
             "file was not written",
@@ -107,10 +119,15 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
 
 
 def write_json(path: Path, value: BaseModel | Any) -> None:
-    """Write a record or plain value as indented JSON, keys in the order of the model."""
+    """Write a record or plain value as `json_bytes` says."""
+    write_atomically(path, json_bytes(value))
+
+
+def json_bytes(value: BaseModel | Any) -> bytes:
+    """Return a record or plain value as indented JSON, keys in the order of the model."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    write_atomically(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -134,13 +151,26 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, frame: pl.DataFrame, *, schema_version: int = 1) -> None:
-    """Write a frame as Parquet (zstd) with its schema version; equal frames give equal bytes."""
-    write_atomically(path, _parquet(frame, schema_version))
+    """Write a frame as `table_bytes` says."""
+    write_atomically(path, table_bytes(frame, schema_version=schema_version))
 
 
 def write_tables(tables: Mapping[Path, pl.DataFrame], *, schema_version: int = 1) -> None:
     """Write several frames as `write_table` does, and wait for the disk once for all."""
-    write_together({path: _parquet(frame, schema_version) for path, frame in tables.items()})
+    write_together(
+        {path: table_bytes(frame, schema_version=schema_version) for path, frame in tables.items()}
+    )
+
+
+def table_bytes(frame: pl.DataFrame, *, schema_version: int = 1) -> bytes:
+    """Return a frame as Parquet (zstd) with its schema version; equal frames give equal bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(
+        buffer,
+        compression="zstd",
+        metadata={_SCHEMA_VERSION_KEY: str(schema_version)},
+    )
+    return buffer.getvalue()
 
 
 def read_table(path: Path, *, schema_version: int = 1) -> pl.DataFrame:
@@ -201,16 +231,6 @@ def _lock_file(path: Path) -> IO[str]:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return name.open("w")
-
-
-def _parquet(frame: pl.DataFrame, schema_version: int) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(
-        buffer,
-        compression="zstd",
-        metadata={_SCHEMA_VERSION_KEY: str(schema_version)},
-    )
-    return buffer.getvalue()
 
 
 def _sync(paths: Iterable[Path]) -> None:

@@ -239,18 +239,20 @@ def _spawn(env: Environment) -> psutil.Process:
 
 def _wait_for_answer(env: Environment, state: ServerState, *, wait_seconds: float) -> str | None:
     deadline = time.monotonic() + wait_seconds
-    while time.monotonic() < deadline:
-        if _is_healthy(env.server_url):
-            return probe(env.server_url).version
-        if state.process is None:
-            raise _no_start(env, "its process ended")
-        time.sleep(_POLL_SECONDS)
+    # One client for all questions: making one reads all certificates of this machine.
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if _is_healthy(client, env.server_url):
+                return probe(env.server_url).version
+            if state.process is None:
+                raise _no_start(env, "its process ended")
+            time.sleep(_POLL_SECONDS)
     raise _no_start(env, f"no answer within {wait_seconds:g} seconds")
 
 
-def _is_healthy(url: str) -> bool:
+def _is_healthy(client: httpx.Client, url: str) -> bool:
     try:
-        response = httpx.get(f"{url}/health", timeout=5.0, trust_env=False)
+        response = client.get(f"{url}/health")
     except httpx.HTTPError:
         return False
     return response.is_success and response.text.strip() == "true"

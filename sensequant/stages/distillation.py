@@ -44,10 +44,11 @@ from sensequant.stages.training import (
     window_rows,
 )
 from sensequant.storage import (
+    json_bytes,
     sha256_of,
-    write_atomically,
-    write_json,
-    write_table,
+    sha256_of_bytes,
+    table_bytes,
+    write_together,
 )
 from sensequant.student import Lesson, TrainedStudent, train_student
 from sensequant.student_config import StudentConfig
@@ -137,14 +138,17 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
     variants = _train_variants(task, lessons)
     deployed = variants[_deployed_name(task)]
     predictions, scored = _score(task, variants)
-    write_atomically(folder / "student.json", deployed.student.to_text().encode())
-    write_table(folder / "predictions.parquet", predictions)
-    write_json(
-        folder / "variants.json",
-        {name: trained.metadata.model_dump(mode="json") for name, trained in variants.items()},
+    metadata, text = folder / "metadata.json", json_bytes(deployed.metadata)
+    told = {name: trained.metadata.model_dump(mode="json") for name, trained in variants.items()}
+    write_together(
+        {
+            folder / "student.json": deployed.student.to_text().encode(),
+            folder / "predictions.parquet": table_bytes(predictions),
+            folder / "variants.json": json_bytes(told),
+            # The metadata come last: a folder that holds them is complete.
+            metadata: text,
+        }
     )
-    metadata = folder / "metadata.json"
-    write_json(metadata, deployed.metadata)
     return UnitRecord(
         kind="student",
         name=f"student {symbol} {short}",
@@ -162,7 +166,7 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
             "n_scored": predictions["score"].count(),
         },
         path=metadata.relative_to(run.folder.root).as_posix(),
-        sha256=sha256_of(metadata),
+        sha256=sha256_of_bytes(text),
         seconds=0.0,
     )
 

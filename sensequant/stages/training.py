@@ -33,12 +33,14 @@ from sensequant.rows import build_rows
 from sensequant.stages.context import Findings, Run, shared_table
 from sensequant.stages.opening import library_versions
 from sensequant.storage import (
+    json_bytes,
     read_table,
     sha256_of,
-    write_atomically,
-    write_json,
+    sha256_of_bytes,
+    table_bytes,
     write_table,
     write_tables,
+    write_together,
 )
 from sensequant.teacher import require_device, train_teacher
 from sensequant.uniqueness import uniqueness_weights
@@ -157,14 +159,18 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         n_threads=threads_of(run, symbol),
         weight_column=WEIGHT,
     )
-    write_atomically(folder / "model.txt", result.model_text.encode())
     tables = {"labels": result.rows, "importance": result.importance}
     if result.trials.height:
         tables["trials"] = result.trials
-    write_tables({folder / f"{name}.parquet": table for name, table in tables.items()})
-    # The metadata come last: a folder that holds them is complete.
-    metadata = folder / "metadata.json"
-    write_json(metadata, result.metadata)
+    metadata, text = folder / "metadata.json", json_bytes(result.metadata)
+    write_together(
+        {
+            folder / "model.txt": result.model_text.encode(),
+            **{folder / f"{name}.parquet": table_bytes(table) for name, table in tables.items()},
+            # The metadata come last: a folder that holds them is complete.
+            metadata: text,
+        }
+    )
     return UnitRecord(
         kind="teacher",
         name=f"teacher {symbol} {short}",
@@ -177,7 +183,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
             "is_early_life": int(window.is_early_life),
         },
         path=metadata.relative_to(run.folder.root).as_posix(),
-        sha256=sha256_of(metadata),
+        sha256=sha256_of_bytes(text),
         seconds=0.0,
     )
 

@@ -47,7 +47,7 @@ def test_nothing_is_pickled(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "owner"),
     [
-        ("lightgbm", {"sensequant/boosting.py"}),
+        ("lightgbm", {"sensequant/lean_lightgbm.py"}),
         ("prefect.artifacts", {"tasks/artifacts.py"}),
         (
             "sqlalchemy",
