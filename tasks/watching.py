@@ -12,7 +12,6 @@ from sensequant.device_timing import DeviceTiming, compare_with_cpu
 from sensequant.errors import ConfigError
 from sensequant.gpu_samples import GpuSampler, gpu_table
 from sensequant.nvml import open_nvml
-from sensequant.reports.gpu_chart import gpu_chart
 from sensequant.runs import Stage
 from sensequant.stages.context import load_run
 from sensequant.stages.costs import WindowCosts
@@ -42,6 +41,9 @@ def watching_gpus(run_id: str) -> Generator[None]:
     finally:
         samples = gpu_table(folder.gpu_samples)
         write_table(folder.gpu_table, samples)
+        # The library that draws is large, and most processes draw nothing.
+        from sensequant.reports.gpu_chart import gpu_chart  # noqa: PLC0415
+
         show_chart("gpus", gpu_chart(samples), description=f"GPUs during {run_id}")
 
 
