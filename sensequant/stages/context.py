@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import polars as pl
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from sensequant.errors import RecordError
 from sensequant.features.context import MarketContext
@@ -21,7 +21,16 @@ from sensequant.storage import read_json, read_table
 from sensequant.stress.scenarios import Scenario, load_scenarios, select_scenarios
 from sensequant.windows import POOLED, PlannedWindow, Window, pooled_windows
 
-__all__ = ["Findings", "Run", "RunRecord", "RunSettings", "WindowPlan", "load_run", "shared_table"]
+__all__ = [
+    "Findings",
+    "Run",
+    "RunRecord",
+    "RunSettings",
+    "WindowPlan",
+    "load_run",
+    "read_settings",
+    "shared_table",
+]
 
 
 class RunSettings(Record):
@@ -185,6 +194,27 @@ class WindowPlan(Record):
 _PLAN = TypeAdapter(list[WindowPlan])
 
 
+def read_settings(folder: RunFolder) -> RunSettings:
+    """Return what a run was asked.
+
+    Raises
+    ------
+    RecordError
+        The file is missing, or holds settings that this version does not know or forbids.
+    """
+    try:
+        return RunSettings.model_validate(read_json(folder.config))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise RecordError(
+            "settings of the run are not of this version",
+            where=f"{folder.config}: {'.'.join(map(str, fault['loc']))}",
+            expected=fault["msg"],
+            found=repr(fault["input"]),
+            remedy="open a new run, or go on with the version that opened this one",
+        ) from error
+
+
 def load_run(folder: RunFolder) -> Run:
     """Return an existing run, read again only when its settings or its plan have changed.
 
@@ -192,6 +222,8 @@ def load_run(folder: RunFolder) -> Run:
     ------
     ConfigError
         There is no such run.
+    RecordError
+        Its settings are not of this version.
     """
     folder.require()
     state = tuple(
@@ -204,7 +236,7 @@ def load_run(folder: RunFolder) -> Run:
 def _load(home: Path, run_id: str, _state: tuple[int, ...]) -> Run:
     # A thousand windows are a thousand tasks, and each of them needs the plan.
     folder = RunFolder(home, run_id)
-    settings = RunSettings.model_validate(read_json(folder.config))
+    settings = read_settings(folder)
     return Run(folder, settings.request, settings.config)
 
 

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from sensequant.errors import ConfigError
 from sensequant.runs import RunFolder, make_run_id
-from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
-from sensequant.storage import read_json, write_json
+from sensequant.stages.context import Run, RunRecord, RunSettings, load_run, read_settings
+from sensequant.storage import write_json
 
 __all__ = ["library_versions", "name_run", "open_run"]
 
@@ -42,7 +42,7 @@ def open_run(folder: RunFolder, settings: RunSettings, record: RunRecord) -> Run
     """
     settings = settings.model_copy(update={"request": settings.request.resolved()})
     if folder.config.exists():
-        stored = RunSettings.model_validate(read_json(folder.config))
+        stored = read_settings(folder)
         if stored != settings:
             raise ConfigError(
                 "run exists with other settings",

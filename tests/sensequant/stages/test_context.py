@@ -77,6 +77,19 @@ def test_an_unknown_run_is_refused(tmp_path: Path) -> None:
         load_run(RunFolder(tmp_path, "live_candidate_20250101_000000_00000000"))
 
 
+def test_settings_of_another_version_are_refused_by_name(copied: Run) -> None:
+    """A value that this version forbids is named, with what to do; the file stays as it is."""
+    stored = read_json(copied.folder.config)
+    stored["config"]["teacher"]["booster"]["num_leaves"] = 1
+    write_json(copied.folder.config, stored)
+    before = copied.folder.config.read_bytes()
+
+    with pytest.raises(RecordError, match=r"booster\.num_leaves.*open a new run"):
+        load_run(copied.folder)
+
+    assert copied.folder.config.read_bytes() == before
+
+
 def test_a_run_is_read_again_when_its_plan_changes(copied: Run) -> None:
     """The same object serves all units of a stage, and never survives a new plan."""
     assert load_run(copied.folder) is load_run(copied.folder)
