@@ -1,11 +1,14 @@
 """What every stage needs of a run: its folder, request, configuration, plan, and shared tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sensequant.errors import RecordError
@@ -14,7 +17,7 @@ from sensequant.histories import listings_of
 from sensequant.ingestion.places import store_at
 from sensequant.market.store import BarStore
 from sensequant.market.symbols import INDIA_VIX, NIFTY50
-from sensequant.records import Record, SkipReason, digest_of
+from sensequant.records import Record, SkipReason, digest_of, frame_digest
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.storage import read_json, read_table
@@ -27,8 +30,10 @@ __all__ = [
     "RunRecord",
     "RunSettings",
     "WindowPlan",
+    "digest_of_slices",
     "load_run",
     "read_settings",
+    "shared_slice",
     "shared_table",
 ]
 
@@ -240,6 +245,16 @@ def _load(home: Path, run_id: str, _state: tuple[int, ...]) -> Run:
     return Run(folder, settings.request, settings.config)
 
 
+Stamp = tuple[int, ...]
+"""What tells a file's present content from an earlier one; empty where there is no file."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return when a file was written, its size and its inode."""
+    state = path.stat() if path.exists() else None
+    return () if state is None else (state.st_mtime_ns, state.st_size, state.st_ino)
+
+
 def shared_table(path: Path) -> pl.DataFrame:
     """Return a table that many units read, read again only when its file has changed.
 
@@ -248,11 +263,51 @@ def shared_table(path: Path) -> pl.DataFrame:
     RecordError
         The file is missing or damaged.
     """
-    state = path.stat() if path.exists() else None
-    stamp = () if state is None else (state.st_mtime_ns, state.st_size, state.st_ino)
-    return _shared_table(path, stamp)
+    return _shared_table(path, stamp_of(path))
+
+
+def shared_slice(path: Path, start: date, end: date) -> pl.DataFrame:
+    """Return the rows of a shared table from the session `start` to `end`, both included.
+
+    The table is sorted by session.
+
+    Raises
+    ------
+    RecordError
+        The file is missing or damaged.
+    """
+    return _slice(path, stamp_of(path), start, end)
+
+
+def digest_of_slices(paths: Sequence[Path], start: date, end: date) -> str:
+    """Return the digest of the rows of these tables from `start` to `end`, one after the other.
+
+    Raises
+    ------
+    RecordError
+        A file is missing or damaged.
+    """
+    return _digest_of_slices(tuple((path, stamp_of(path)) for path in paths), start, end)
 
 
 @lru_cache(maxsize=512)
-def _shared_table(path: Path, _stamp: tuple[int, ...]) -> pl.DataFrame:
+def _shared_table(path: Path, _stamp: Stamp) -> pl.DataFrame:
     return read_table(path)
+
+
+@lru_cache(maxsize=512)
+def _sessions(path: Path, stamp: Stamp) -> NDArray[np.datetime64]:
+    return _shared_table(path, stamp)["session"].to_numpy()
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_slices(tables: tuple[tuple[Path, Stamp], ...], start: date, end: date) -> str:
+    # A unit asks for its key before it is done and when it is remembered.
+    return frame_digest(pl.concat(_slice(path, stamp, start, end) for path, stamp in tables))
+
+
+def _slice(path: Path, stamp: Stamp, start: date, end: date) -> pl.DataFrame:
+    sessions = _sessions(path, stamp)
+    first = int(np.searchsorted(sessions, np.datetime64(start), side="left"))
+    last = int(np.searchsorted(sessions, np.datetime64(end), side="right"))
+    return _shared_table(path, stamp).slice(first, last - first)

@@ -9,8 +9,10 @@ once (scope `universe`); the latter's window stands under the name `POOLED`.
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sensequant.booster_device import resolve_device
@@ -26,11 +28,10 @@ from sensequant.records import (
     derive_seed,
     digest_of,
     explain_skip,
-    frame_digest,
 )
 from sensequant.reward import reward_returns
 from sensequant.rows import build_rows
-from sensequant.stages.context import Findings, Run, shared_table
+from sensequant.stages.context import Findings, Run, digest_of_slices, shared_slice
 from sensequant.stages.opening import library_versions
 from sensequant.storage import (
     json_bytes,
@@ -245,20 +246,13 @@ def window_rows(run: Run, window: Window) -> pl.DataFrame:
     DataError
         The symbol of the window has no features.
     """
-    if window.symbol == POOLED:
-        frames = [_slice(run, symbol, window) for symbol in run.symbols if _has_rows(run, symbol)]
-        if not frames:
-            raise _no_features(POOLED)
-        return pl.concat(frames)
-    if not _has_rows(run, window.symbol):
-        raise _no_features(window.symbol)
-    return _slice(run, window.symbol, window)
+    return pl.concat(shared_slice(path, window.start, window.end) for path in _tables(run, window))
 
 
 def digest_of_rows(run: Run, window: Window) -> str | None:
     """Return the digest of the features and labels of one window, None where it has none."""
     try:
-        return frame_digest(window_rows(run, window))
+        return digest_of_slices(_tables(run, window), window.start, window.end)
     except DataError:
         # A window without rows is skipped; that is an answer like another.
         return None
@@ -318,21 +312,19 @@ def _weighted(rows: pl.DataFrame, run: Run) -> pl.DataFrame:
     if run.config.labels.sample_weights == "equal" or labelled.is_empty():
         return rows.with_columns(pl.lit(1.0).alias(WEIGHT))
     keys = ("symbol", "session_number", "label_end_number")
-    weights = uniqueness_weights(*(labelled[name].to_numpy() for name in keys))
-    known = labelled.select("symbol", "session", pl.Series(WEIGHT, weights))
-    return rows.join(known, on=["symbol", "session"], how="left", maintain_order="left")
+    weights = np.full(rows.height, np.nan)
+    weights[rows["label"].is_not_null().to_numpy()] = uniqueness_weights(
+        *(labelled[name].to_numpy() for name in keys)
+    )
+    return rows.with_columns(pl.Series(WEIGHT, weights).fill_nan(None))
 
 
-def _slice(run: Run, symbol: str, window: Window) -> pl.DataFrame:
-    rows = shared_table(run.folder.rows(symbol))
-    sessions = rows["session"]
-    first = sessions.search_sorted(window.start, side="left")
-    last = sessions.search_sorted(window.end, side="right")
-    return rows.slice(first, last - first)
-
-
-def _has_rows(run: Run, symbol: str) -> bool:
-    return run.folder.rows(symbol).exists()
+def _tables(run: Run, window: Window) -> list[Path]:
+    symbols = run.symbols if window.symbol == POOLED else [window.symbol]
+    tables = [path for path in map(run.folder.rows, symbols) if path.exists()]
+    if not tables:
+        raise _no_features(window.symbol)
+    return tables
 
 
 def _no_features(symbol: str) -> WindowSkippedError:
