@@ -33,6 +33,8 @@ __all__ = ["PrefectRate", "limit_name", "remove_limit", "set_limit"]
 _SLOTS_PER_CALL = 1000
 _SECONDS_PER_MINUTE = 60.0
 _SLOWER, _FASTER = 1.3, 0.95
+# A refusal after so many slots is this process's own unevenness, a sooner one that of another.
+_N_ALONE = 10
 _LONGEST_INTERVAL_SECONDS = 30.0
 
 
@@ -100,6 +102,7 @@ class PrefectRate:
         self._least_interval = _SECONDS_PER_MINUTE / (config.calls_per_minute - config.burst)
         self._interval = self._least_interval
         self._due = 0.0
+        self._n_since_refusal = 0
         self._stopped_by: StopSourceError | None = None
         self._monotonic = monotonic
         self._sleep = sleep
@@ -124,12 +127,9 @@ class PrefectRate:
                     raise copy.copy(self._stopped_by)
                 self._sleep(max(0.0, self._due - self._monotonic()))
                 if self._is_granted():
-                    self._interval = max(self._least_interval, self._interval * _FASTER)
-                    self._due = max(self._due, self._monotonic() - self._interval) + self._interval
+                    self._speed_up()
                     return
-                self._interval = min(self._interval * _SLOWER, _LONGEST_INTERVAL_SECONDS)
-                wait = self._interval * self._chance.uniform(1.0, 2.0)
-                self._due = self._monotonic() + wait
+                self._slow_down()
 
     def close(self) -> None:
         """Give back the connection to the server."""
@@ -141,6 +141,20 @@ class PrefectRate:
     def stop(self, error: StopSourceError) -> None:
         """Let every later `take` of this process raise this error."""
         self._stopped_by = error
+
+    def _speed_up(self) -> None:
+        self._n_since_refusal += 1
+        self._interval = max(self._least_interval, self._interval * _FASTER)
+        # What was missed is made up for, as far as the bucket has saved it.
+        self._due = max(self._due, self._monotonic() - self._interval) + self._interval
+
+    def _slow_down(self) -> None:
+        is_alone = self._n_since_refusal >= _N_ALONE
+        self._n_since_refusal = 0
+        if not is_alone:
+            self._interval = min(self._interval * _SLOWER, _LONGEST_INTERVAL_SECONDS)
+        longest = 1.2 if is_alone else 2.0
+        self._due = self._monotonic() + self._interval * self._chance.uniform(1.0, longest)
 
     def _is_granted(self) -> bool:
         try:
