@@ -29,6 +29,7 @@ help:
 	@echo 'make types     check types'
 	@echo 'make image     build the container image (TARGET=gpu for CUDA)'
 	@echo 'make lock      resolve dependencies anew and write the locks'
+	@echo 'make extras    install what several machines need: PostgreSQL driver, Dask'
 	@echo 'make browsers  install the browser that the UI tests drive'
 	@echo 'make clean     remove what tools left behind; data and environment stay'
 
@@ -70,14 +71,19 @@ image:
 	docker build --target $(TARGET) --tag sensequant:$(TARGET) .
 
 lock: $(VENV)/.uv
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) --group dev --output-file requirements-dev.lock \
-	    pyproject.toml
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --group dev --all-extras \
+	    --output-file requirements-dev.lock pyproject.toml
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --constraint requirements-dev.lock \
 	    --output-file requirements.lock pyproject.toml
 
 # Neither addresses nor annotations: a lock says what, not from where.
 LOCK_OPTIONS = --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-annotate --no-emit-index-url
+
+# Of the extras the lock for developers has the versions and hashes.
+extras: $(VENV)/.runtime
+	$(UV_INSTALL) --constraint requirements-dev.lock --build-constraint requirements-dev.lock \
+	    --editable '.[dask,postgresql]'
 
 browsers:
 	@if command -v chromium >/dev/null 2>&1; then echo 'chromium is there'; \
@@ -111,4 +117,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(UV_INSTALL) --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-.PHONY: help run test serve check bench fmt types image lock browsers clean
+.PHONY: help run test serve check bench fmt types image lock extras browsers clean

@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def faults_of_locks(root: Path) -> Iterator[str]:
     """Yield what is wrong with the locks of a project, in words."""
     project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     runtime: list[str] = project["project"]["dependencies"]
-    development: list[str] = project["dependency-groups"]["dev"]
+    extras: dict[str, list[str]] = project["project"].get("optional-dependencies", {})
+    development: list[str] = [*project["dependency-groups"]["dev"], *chain(*extras.values())]
     pins = {name: read_pins((root / name).read_text(encoding="utf-8")) for name in (RUNTIME, DEV)}
     for name in (RUNTIME, DEV, UV):
         yield from _faults_of_lines(name, (root / name).read_text(encoding="utf-8"))

@@ -22,7 +22,7 @@ from sensequant.runs import Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from tasks.plans import planned_stages
 from tasks.release import close_run, open_run
-from tasks.runners import runner
+from tasks.runners import on_cluster, runner
 from tasks.stages import final_state, one_heartbeat, run_name, state_of
 
 __all__ = ["historical_training"]
@@ -37,6 +37,9 @@ _STAGE_FLOWS = {
     Stage.RELEASE_AUDIT: audit_release,
     Stage.PROMOTION_BRIEFING: brief_promotion,
 }
+
+# The others have no more than a few units, or ask a vendor who counts the calls of one account.
+_STAGES_ON_CLUSTER = {Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING, Stage.STRESS_TESTS}
 
 
 def _name_run() -> str:
@@ -58,12 +61,14 @@ def historical_training(
         options: How to execute it; changes no result.
         run_id: An existing run of the same request and configuration; a new one when empty.
     """
-    opened = open_run(request, config, options, run_id=run_id)
     threads = runner(options.workers)
+    cluster = threads if options.runner is None else on_cluster(options.runner)
+    opened = open_run(request, config, options, run_id=run_id)
     states: dict[Stage, State[Any]] = {}
     with one_heartbeat():
         for stage in planned_stages(opened):
-            stage_flow = _STAGE_FLOWS[stage].with_options(task_runner=threads)
+            chosen = cluster if stage in _STAGES_ON_CLUSTER else threads
+            stage_flow = _STAGE_FLOWS[stage].with_options(task_runner=chosen)
             states[stage] = state_of(stage_flow, opened)
             if not states[stage].is_completed():
                 break

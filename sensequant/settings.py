@@ -73,6 +73,12 @@ class RunOptions(Config):
     skip_fetch: bool = Field(
         default=False, description="Use the bars that are already stored; ask the source nothing."
     )
+    runner: str | None = Field(
+        default=None,
+        pattern=r"^dask://[A-Za-z0-9.-]+:[0-9]{1,5}$",
+        description="Dask cluster that does the windows and crises, as dask://host:port of its "
+        "scheduler; threads of the run's own process when empty.",
+    )
     gpu_pools: tuple[str, ...] = Field(
         default=(),
         max_length=64,

@@ -1,4 +1,8 @@
-"""How units are handed to the threads of one process, and how many run side by side."""
+"""Who does the units of a stage: threads of this process, and how many, or a cluster.
+
+Belongs here: the choice, and handing a unit over. Does not belong here: what a cluster needs
+(`tasks.clusters`), shares of GPU pools (`tasks.shards`).
+"""
 
 import os
 from collections.abc import Iterable
@@ -10,8 +14,9 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from blocks.environment import Environment
+from sensequant.errors import ConfigError
 
-__all__ = ["default_workers", "runner", "submit"]
+__all__ = ["default_workers", "on_cluster", "runner", "submit"]
 
 
 def default_workers() -> int:
@@ -23,6 +28,33 @@ def runner(workers: int | None = None) -> TaskRunner[PrefectFuture[Any]]:
     """Return a runner of threads: LightGBM, Polars and pyarrow release the interpreter's lock."""
     threads = cast("Any", ThreadPoolTaskRunner)(max_workers=workers or default_workers())
     return cast("TaskRunner[PrefectFuture[Any]]", threads)
+
+
+def on_cluster(address: str) -> TaskRunner[PrefectFuture[Any]]:
+    """Return the runner of a Dask cluster whose workers can do units of this home.
+
+    Parameters
+    ----------
+    address
+        dask://host:port of its scheduler.
+
+    Raises
+    ------
+    ConfigError
+        The extra is not installed, or the cluster cannot be used; see `require_cluster`.
+    """
+    try:
+        from tasks.clusters import cluster_runner, require_cluster  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "packages for a Dask cluster are missing",
+            where=f"--runner {address}",
+            expected="the extra `dask`",
+            found=str(error),
+            remedy="install it with `make extras`, or leave --runner out to use threads",
+        ) from error
+    require_cluster(address)
+    return cluster_runner(address)
 
 
 def submit(

@@ -38,6 +38,9 @@ class RunArguments:
         Folder of the index files; looked for beside the data when left out.
     workers
         Units that run side by side; the number of cores when left out.
+    runner
+        Dask cluster that does the windows and crises, as dask://HOST:PORT of its scheduler; threads
+        of this machine when left out.
     skip_fetch
         Use the bars that are already stored.
     stages
@@ -63,6 +66,7 @@ class RunArguments:
     data: Path | None = None
     index_data: Path | None = None
     workers: int | None = None
+    runner: str | None = None
     skip_fetch: Annotated[bool, Parameter(negative="")] = False
     stages: str | None = None
     config: Path | None = None

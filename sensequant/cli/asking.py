@@ -88,17 +88,17 @@ def _resumed(arguments: RunArguments, *, home: Path) -> Question:
         raise ConfigError(
             "a resumed run keeps its stages",
             where=f"--resume {arguments.resume}",
-            expected="--workers at most",
+            expected="--workers and --runner at most",
             found=", ".join(f"--{name.replace('_', '-')}" for name in sorted(given)),
             remedy="leave these out, or use --run with --stages",
         )
     _refuse_other_question(arguments, option=f"--resume {arguments.resume}")
     folder = find_run(home, str(arguments.resume))
     run = load_run(folder)
-    asked = run.record.options
-    return Question(
-        folder, run.request, run.config, asked.model_copy(update={"workers": arguments.workers})
-    )
+    # Another machine may go on with it: who does the units is said anew each time.
+    anew = build_options(arguments)
+    options = run.record.options.model_copy(update={"workers": anew.workers, "runner": anew.runner})
+    return Question(folder, run.request, run.config, options)
 
 
 def build_request(arguments: RunArguments) -> RunRequest:
@@ -148,6 +148,7 @@ def build_options(arguments: RunArguments) -> RunOptions:
     stages = arguments.stages
     fields = {
         "workers": arguments.workers,
+        "runner": arguments.runner,
         "skip_fetch": arguments.skip_fetch,
         "stages": None if stages is None else [name.strip() for name in stages.split(",")],
     }
@@ -173,7 +174,7 @@ def _refuse_other_question(arguments: RunArguments, *, option: str) -> None:
         raise ConfigError(
             "an existing run keeps its request and settings",
             where=option,
-            expected="--stages, --workers and --skip-fetch at most",
+            expected="--stages, --workers, --runner and --skip-fetch at most",
             found=", ".join(f"--{name.replace('_', '-')}" for name in given),
             remedy=f"leave these out, or leave out {option.split(maxsplit=1)[0]} to open a new run",
         )

@@ -107,6 +107,8 @@ def test_a_wrong_request_is_refused(given: dict[str, Any], words: str) -> None:
         ({"stages": ["data_ingestion", "data_ingestion"]}, "out of order or named twice"),
         ({"workers": 0}, "greater than or equal to 1"),
         ({"workers": 257}, "less than or equal to 256"),
+        ({"runner": "tcp://10.0.0.7:8786"}, "should match pattern"),
+        ({"runner": "dask://10.0.0.7"}, "should match pattern"),
     ],
 )
 def test_wrong_options_are_refused(given: dict[str, Any], words: str) -> None:
