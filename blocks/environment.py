@@ -63,6 +63,7 @@ PREFECT_FILES = (_DEPLOYMENTS.parent / "prefect.yaml", _DEPLOYMENTS / "prefect.y
 
 _VARIABLES = {
     "home": "SENSEQUANT_HOME",
+    "host": "SENSEQUANT_HOST",
     "port": "SENSEQUANT_PORT",
     "workers": "SENSEQUANT_WORKERS",
     "gpus": "SENSEQUANT_GPUS",
@@ -74,6 +75,9 @@ _VARIABLES = {
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 
 class Environment(BaseSettings):
@@ -90,12 +94,18 @@ class Environment(BaseSettings):
         validation_alias="SENSEQUANT_HOME",
         description="Root of all data at rest; a relative path is taken from the working folder.",
     )
+    host: ipaddress.IPv4Address = Field(
+        default=_LOOPBACK,
+        validation_alias="SENSEQUANT_HOST",
+        description="Address of this machine on which the Prefect server listens; loopback, which "
+        "no other machine reaches, unless another one is asked for.",
+    )
     port: int = Field(
         default=4200,
         ge=1024,
         le=65535,
         validation_alias="SENSEQUANT_PORT",
-        description="TCP port of the Prefect server on loopback.",
+        description="TCP port of the Prefect server on this machine.",
     )
     workers: int | None = Field(
         default=None,
@@ -133,7 +143,7 @@ class Environment(BaseSettings):
         default=None,
         pattern=r"^https?://[^/\s]+/api",
         validation_alias="PREFECT_API_URL",
-        description="Address of an existing Prefect server; one is started on loopback without.",
+        description="Address of an existing Prefect server; one is started here without.",
     )
 
     ledger_url: SecretStr | None = Field(
@@ -157,6 +167,16 @@ class Environment(BaseSettings):
         validation_alias="BREEZE_SESSION_TOKEN",
         description="API session of today; it ends at midnight in India.",
     )
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_one_address(cls, value: ipaddress.IPv4Address) -> ipaddress.IPv4Address:
+        if value.is_unspecified:
+            # It would listen on every network that this machine is in, and Prefect asks nobody for
+            # a password.
+            message = "the one address on which the server shall listen"
+            raise ValueError(message)
+        return value
 
     @field_validator("database")
     @classmethod
@@ -187,18 +207,19 @@ class Environment(BaseSettings):
 
     @property
     def local_port(self) -> int | None:
-        """Port of the server on this machine's loopback; None where the server is elsewhere."""
+        """Port of the server of this machine; None where the server is elsewhere."""
         if self.api_url is None:
             return self.port
         parts = urlsplit(self.api_url)
-        if parts.scheme != "http" or not _is_loopback(parts.hostname):
+        is_here = parts.hostname == str(self.host) or _is_loopback(parts.hostname)
+        if parts.scheme != "http" or not is_here:
             return None
         return parts.port or 80
 
     @property
     def server_url(self) -> str:
         """Address of the server's API."""
-        return self.api_url or f"http://127.0.0.1:{self.port}/api"
+        return self.api_url or f"http://{self.host}:{self.port}/api"
 
     @property
     def ui_url(self) -> str:
@@ -216,13 +237,13 @@ class Environment(BaseSettings):
         return self.home / "prefect"
 
     def on_port(self, port: int) -> Self:
-        """Return the same environment with the loopback server on another port."""
-        kept = ("home", "workers", "gpus", "database", "notify")
+        """Return the same environment with the server of this machine on another port."""
+        kept = ("home", "host", "workers", "gpus", "database", "notify")
         return type(self).model_validate(
             {_VARIABLES[name]: getattr(self, name) for name in kept}
             | {
                 _VARIABLES["port"]: port,
-                _VARIABLES["api_url"]: f"http://127.0.0.1:{port}/api",
+                _VARIABLES["api_url"]: f"http://{self.host}:{port}/api",
             }
         )
 
@@ -231,6 +252,7 @@ class Given(TypedDict, total=False):
     """What a command line may say in place of the environment; None says nothing."""
 
     home: Path | None
+    host: str | None
     port: int | None
     workers: int | None
     gpus: int | None
@@ -287,6 +309,7 @@ def prefect_environment(env: Environment) -> dict[str, str]:
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(env.prefect_home / "ui"),
     }
     if env.local_port is not None:
+        variables["SENSEQUANT_HOST"] = variables["PREFECT_SERVER_API_HOST"] = str(env.host)
         variables["SENSEQUANT_PORT"] = variables["PREFECT_SERVER_API_PORT"] = str(env.local_port)
     return variables
 

@@ -167,6 +167,7 @@ def doctor(*, place: Place | None = None) -> int:
 def up(
     *,
     server_only: Annotated[bool, Parameter(negative="")] = False,
+    host: str | None = None,
     database: str | None = None,
     machine: Machine | None = None,
 ) -> None:
@@ -176,6 +177,9 @@ def up(
     ----------
     server_only
         Start the server alone, as `run` does.
+    host
+        Address of this machine on which the server listens, for other machines; SENSEQUANT_HOST, or
+        loopback, when left out.
     database
         postgresql://USER:PASSWORD@HOST/NAME for the server; SENSEQUANT_DATABASE, or a file of
         SQLite, when left out.
@@ -184,7 +188,7 @@ def up(
     """
     from sensequant.cli.up import start_machine, start_server  # noqa: PLC0415
 
-    env = (machine or Machine()).environment(database=database)
+    env = (machine or Machine()).environment(host=host, database=database)
     start = start_server if server_only else start_machine
     for fact in start(env):
         # Each is said when it is done, because some of them take their time.

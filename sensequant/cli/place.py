@@ -24,7 +24,7 @@ class Place:
     home
         Root of all data; SENSEQUANT_HOME or ./data when left out.
     port
-        Port of the Prefect server on loopback; SENSEQUANT_PORT or 4200 when left out.
+        Port of the Prefect server; SENSEQUANT_PORT or 4200 when left out.
     debug
         Show the traceback of an error.
     """
@@ -56,11 +56,12 @@ class Machine(Place):
     notify: str | None = None
 
     def environment(
-        self, *, workers: int | None = None, database: str | None = None
+        self, *, workers: int | None = None, host: str | None = None, database: str | None = None
     ) -> Environment:
         """Return the environment with these options in place of its variables."""
         return read_environment(
             home=self.home,
+            host=host,
             port=self.port,
             workers=workers,
             gpus=self.gpus,

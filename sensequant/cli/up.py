@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["start_machine", "start_server", "stop_machine"]
 
-READY_SECONDS = 90.0
-"""Longest wait until a worker has reported to the server; 5 to 15 s were measured."""
+READY_SECONDS = 240.0
+"""Longest wait until a worker has reported to the server: 5 to 15 s on a machine that does nothing
+else. One that ends is noticed at once."""
 
 _POLL_SECONDS = 0.5
 

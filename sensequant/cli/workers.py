@@ -5,6 +5,7 @@ pools (`blocks.pools`), the life of a process (`cli.processes`), runs.
 """
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -122,8 +123,8 @@ def stop_workers(env: Environment, *, wait_seconds: float = STOP_SECONDS) -> lis
             stop_process(run, name="run", wait_seconds=wait_seconds)
         for flow_run_id in flow_run_ids:
             _show_as_crashed(env, flow_run_id)
-        for path in _folder(env).glob("*.json"):
-            path.unlink()
+        for state in states:
+            _state_file(env, state.pool).unlink(missing_ok=True)
     return states
 
 
@@ -186,6 +187,9 @@ def _terminate(process: psutil.Process) -> None:
 
 def _folder(env: Environment) -> Path:
     folder = env.prefect_home / "workers"
+    if env.local_port is None:
+        # Beside the server's own machine, others share the home; each has pools of its own there.
+        folder /= socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

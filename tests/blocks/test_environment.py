@@ -87,6 +87,9 @@ def test_home_of_a_user_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ("SENSEQUANT_PORT", "many"),
         ("SENSEQUANT_WORKERS", "0"),
         ("PREFECT_API_URL", "127.0.0.1:4200"),
+        # On all networks of this machine, among them ones that nobody thinks of.
+        ("SENSEQUANT_HOST", "0.0.0.0"),  # noqa: S104
+        ("SENSEQUANT_HOST", "prefect.example"),
     ],
 )
 def test_bad_variable_is_refused_by_its_name(
@@ -143,6 +146,23 @@ def test_other_port_moves_the_whole_address(tmp_path: Path) -> None:
 
     assert moved.server_url == "http://127.0.0.1:4999/api"
     assert (moved.home, moved.workers, moved.local_port) == (tmp_path, 2, 4999)
+
+
+def test_server_listens_for_others_only_where_it_was_asked_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The address is that of the server for this machine, its children and another port as well."""
+    env = read_environment(home=tmp_path, host="10.1.2.3", port=4803)
+
+    assert env.server_url == "http://10.1.2.3:4803/api"
+    assert env.local_port == 4803
+    assert env.on_port(4999).server_url == "http://10.1.2.3:4999/api"
+    variables = prefect_environment(env)
+    assert variables["PREFECT_SERVER_API_HOST"] == "10.1.2.3"
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert read_environment().local_port == 4803
+    assert prefect_environment(read_environment()) == variables
 
 
 def test_everything_of_prefect_lies_below_the_home(tmp_path: Path) -> None:

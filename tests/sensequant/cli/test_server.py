@@ -321,7 +321,7 @@ def test_other_process_under_the_same_id_is_left_alone(
 
 
 def test_dead_or_unreadable_state_is_no_server(tmp_path: Path) -> None:
-    """A state that outlived its process, or was cut, is passed over and removed."""
+    """A state that outlived its process, or was cut, is passed over."""
     env = read_environment(home=tmp_path)
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         created_at = psutil.Process(child.pid).create_time()
@@ -336,6 +336,19 @@ def test_dead_or_unreadable_state_is_no_server(tmp_path: Path) -> None:
     env.prefect_home.joinpath("server.json").write_text("{", encoding="utf-8")
     assert own_server(env) is None
     assert stop_server(env) is None
+
+
+def test_state_of_another_machine_stays(tmp_path: Path) -> None:
+    """Who shares a home with the machine of the server, and stops, does not hide that server."""
+    env = read_environment(home=tmp_path)
+    elsewhere = ServerState(
+        pid=2**22 - 1, process_created_at=0.0, port=1, started_at=datetime.now(UTC)
+    )
+    write_state(env, elsewhere)
+
+    assert stop_server(env) is None
+
+    assert (env.prefect_home / "server.json").exists()
 
 
 def test_process_that_survives_everything_is_an_error(

@@ -78,6 +78,21 @@ def test_each_pool_gets_one_worker_and_never_a_second(env: Environment) -> None:
         assert f"--pool {state.pool} --name here-{state.pool}" in said
 
 
+def test_machines_that_share_a_home_stop_their_own_workers_only(
+    env: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine of the server and another one, whose server is elsewhere."""
+    start_workers(env, POOLS[:1])
+    monkeypatch.setenv("PREFECT_API_URL", "http://10.1.2.3:4999/api")
+    other = read_environment(home=env.home)
+
+    assert start_workers(other, POOLS[:1])["default"].startswith("started")
+    assert [state.pool for state in stop_workers(other, wait_seconds=0.3)] == ["default"]
+
+    assert [state.pool for state in own_workers(env)] == ["default"]
+    assert own_workers(other) == []
+
+
 def test_stopping_ends_workers_and_runs_that_ignore_it(
     env: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
