@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from blocks.environment import (
     prefect_environment,
 )
 from sensequant.cli.output import Fact
-from sensequant.cli.server import Answering, own_server, probe
+from sensequant.cli.server import Answering, own_server, probe, require_same_version
 from sensequant.errors import ConfigError, SenseQuantError
 
 if TYPE_CHECKING:
@@ -65,15 +64,7 @@ def find_server(env: Environment) -> Environment:
             found=answer.found or "nobody",
             remedy="start one with `sensequant up`, or correct the port or PREFECT_API_URL",
         )
-    if answer.version != version("prefect"):
-        raise ConfigError(
-            "Prefect server is of another version",
-            where=env.server_url,
-            expected=version("prefect"),
-            found=str(answer.version),
-            remedy="bring server and sensequant to the same version: `sensequant down`, then "
-            "`sensequant up`",
-        )
+    require_same_version(env.server_url, answer.version)
     return env
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from blocks.environment import Environment, apply_variables, prefect_environment
 from sensequant.cli.output import console_for
 from sensequant.cli.progress import show_progress
-from sensequant.cli.server import Server, ensure_server
+from sensequant.cli.server import Server, ensure_server, require_same_version
 from sensequant.errors import SenseQuantError
 
 __all__ = ["FlowRun", "execute_flow", "flow_variables", "page_of_flow_run", "serve"]
@@ -74,8 +74,17 @@ class FlowRun:
 
 
 def serve(env: Environment, *, is_verbose: bool) -> Environment:
-    """Start the server if none answers, and let Prefect of this process report to it."""
+    """Start the server if none answers, and let Prefect of this process report to it.
+
+    Raises
+    ------
+    ConfigError
+        The server is of another version, or none can be had where it was asked for.
+    SenseQuantError
+        The server did not start.
+    """
     server = ensure_server(env)
+    require_same_version(server.environment.server_url, server.version)
     console_for(sys.stderr).print(_server_in_words(server))
     apply_variables(flow_variables(server.environment, is_verbose=is_verbose))
     return server.environment

@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -34,6 +35,7 @@ __all__ = [
     "ensure_server",
     "own_server",
     "probe",
+    "require_same_version",
     "stop_server",
 ]
 
@@ -146,6 +148,25 @@ def ensure_server(env: Environment, *, wait_seconds: float = START_SECONDS) -> S
                 remedy="choose a free port with --port or SENSEQUANT_PORT",
             )
         return _start(env, wait_seconds=wait_seconds)
+
+
+def require_same_version(url: str, found: str | None) -> None:
+    """Check that a server is of the version of this process: each may misread what another wrote.
+
+    Raises
+    ------
+    ConfigError
+        It is not.
+    """
+    if found != version("prefect"):
+        raise ConfigError(
+            "Prefect server is of another version",
+            where=url,
+            expected=version("prefect"),
+            found=str(found),
+            remedy="bring server and sensequant to the same version: `sensequant down`, then "
+            "`sensequant up`",
+        )
 
 
 def own_server(env: Environment) -> ServerState | None:

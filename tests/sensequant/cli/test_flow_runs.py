@@ -7,6 +7,7 @@ import sys
 import types
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from sensequant.cli.flow_runs import FlowRun, execute_flow, page_of_flow_run, se
 from sensequant.cli.server import Server
 from sensequant.errors import ConfigError, SenseQuantError
 
+VERSION = version("prefect")
 ID = "0f0f0f0f-0000-4000-8000-000000000001"
 
 
@@ -145,8 +147,8 @@ def test_progress_is_drawn_where_there_are_events_and_no_log(
 @pytest.mark.parametrize(
     ("is_new", "is_ours", "words"),
     [
-        (True, True, "Prefect 3.8.8 started at http://127.0.0.1:4777\n"),
-        (False, False, "Prefect 3.8.8 found at http://127.0.0.1:4777, not ours\n"),
+        (True, True, f"Prefect {VERSION} started at http://127.0.0.1:4777\n"),
+        (False, False, f"Prefect {VERSION} found at http://127.0.0.1:4777, not ours\n"),
     ],
 )
 def test_whose_server_it_is_goes_to_standard_error(
@@ -161,7 +163,7 @@ def test_whose_server_it_is_goes_to_standard_error(
     applied: list[dict[str, str]] = []
 
     def answer(asked: Environment) -> Server:
-        return Server(asked, "3.8.8", is_ours=is_ours, is_new=is_new)
+        return Server(asked, VERSION, is_ours=is_ours, is_new=is_new)
 
     monkeypatch.setattr(module, "ensure_server", answer)
     monkeypatch.setattr(module, "apply_variables", applied.append)
@@ -172,3 +174,20 @@ def test_whose_server_it_is_goes_to_standard_error(
     assert (output.out, output.err) == ("", words)
     assert applied[0]["PREFECT_API_URL"] == "http://127.0.0.1:4777/api"
     assert applied[0]["SENSEQUANT_HOME"] == str(env.home)
+
+
+def test_a_server_of_another_version_gets_no_run(
+    monkeypatch: pytest.MonkeyPatch, env: Environment
+) -> None:
+    """What it would write down of the run may be misread; the error says what to do."""
+
+    def answer(asked: Environment) -> Server:
+        return Server(asked, "3.0.0", is_ours=True, is_new=False)
+
+    monkeypatch.setattr(module, "ensure_server", answer)
+
+    with pytest.raises(ConfigError, match="of another version") as caught:
+        serve(env, is_verbose=False)
+
+    assert (caught.value.expected, caught.value.found) == (VERSION, "3.0.0")
+    assert "sensequant down" in caught.value.remedy

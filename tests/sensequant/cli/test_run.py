@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
     """Let a server answer at once, and collect the questions that would be executed."""
 
     def answer(env: Environment) -> Server:
-        return Server(env, "3.8.8", is_ours=False, is_new=False)
+        return Server(env, version("prefect"), is_ours=False, is_new=False)
 
     monkeypatch.setattr(flow_runs, "ensure_server", answer)
     return []
@@ -128,7 +129,7 @@ def test_run_that_did_something_ends_with_its_summary(
 
     output = capsys.readouterr()
     assert f"outcome: {outcome}\nstage data_ingestion: success, 1.0 s\n" in output.out
-    assert "Prefect 3.8.8 found at http://127.0.0.1:4200, not ours" in output.err
+    assert f"Prefect {version('prefect')} found at http://127.0.0.1:4200, not ours" in output.err
     assert opened[0].config.seed == 3
     assert os.environ["PREFECT_HOME"] == str(tmp_path / "prefect")
 
