@@ -1,11 +1,13 @@
 """What Prefect and our own recording cost for each mapped task.
 
-A server of our settings (`deployments/server.env`) on a port of its own, in a temporary home. Two
+A server of our settings (`deployments/server.env`) on a port of its own, in a temporary home: first
+on SQLite, then, where SENSEQUANT_DATABASE names one, on that PostgreSQL database, which should be
+empty. At the end a tenth of the tasks on a Dask cluster of one worker, where Dask is installed. Two
 kinds of task: one that does nothing (Prefect alone), and one that does nothing as a unit of work
 (cache key, telemetry, one log line, stored reference). Reported for 1,000: milliseconds of the
 client's clock and CPU, and of the server's CPU until it has recorded everything. Then 5,000 trivial
 tasks with a log line each: how many task runs and lines the server holds. Then the memory of the
-parent at 10,000. Each step runs in a process of its own.
+parent at 10,000. Each step runs in a process of its own. Compare choices within one run only.
 
 Usage: bench_prefect.py [N_SMALL [N_LARGE [N_LARGEST]]]
 """
@@ -17,45 +19,97 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
 import psutil
 
-from blocks.environment import Environment, child_environment, prefect_environment
+from blocks.environment import (
+    Environment,
+    child_environment,
+    prefect_environment,
+    read_environment,
+)
 from sensequant.cli.server import ensure_server, stop_server
 
 N_TASKS = (1000, 5000, 10_000)
 QUIET_SECONDS = 6.0
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 600.0
 
 
 def main() -> None:
     """Measure, and print one JSON line for each step."""
     given = [int(word) for word in sys.argv[1:]]
     n_small, n_large, n_largest = [*given, *N_TASKS[len(given) :]]
+    database = read_environment().database
     with tempfile.TemporaryDirectory() as folder:
-        env = Environment.model_validate({"SENSEQUANT_HOME": folder}).on_port(_unused_port())
-        ensure_server(env)
-        try:
-            for kind, n_tasks in (
-                # The first flow of a server pays for what later ones find ready.
-                ("trivial", 20),
-                ("trivial", n_small),
-                ("unit", n_small),
-                ("telling", n_large),
-                ("trivial", n_largest),
-            ):
-                print(json.dumps(_step(env, kind, n_tasks)), flush=True)
-        finally:
-            stop_server(env)
+        env = Environment.model_validate({"SENSEQUANT_HOME": folder, "SENSEQUANT_DATABASE": None})
+        with _server(env) as here:
+            _measure(here, "sqlite", n_small, n_large)
+            _tell("sqlite", _step(here, "trivial", n_largest))
+            if find_spec("prefect_dask") is not None:
+                with _cluster(here) as address:
+                    _tell("sqlite", _step(here, "trivial", n_small // 10, address))
+    if database is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            address = database.get_secret_value()
+            values = {"SENSEQUANT_HOME": folder, "SENSEQUANT_DATABASE": address}
+            with _server(Environment.model_validate(values)) as here:
+                _measure(here, "postgresql", n_small, n_large)
 
 
-def _step(env: Environment, kind: str, n_tasks: int) -> dict[str, Any]:
+def _measure(env: Environment, database: str, n_small: int, n_large: int) -> None:
+    # The first flow of a server pays for what later ones find ready.
+    _step(env, "trivial", 20)
+    for kind, n_tasks in (("trivial", n_small), ("unit", n_small), ("telling", n_large)):
+        _tell(database, _step(env, kind, n_tasks))
+
+
+def _tell(database: str, found: dict[str, Any]) -> None:
+    print(json.dumps({"database": database} | found), flush=True)
+
+
+@contextmanager
+def _server(env: Environment) -> Generator[Environment]:
+    here = env.on_port(_unused_port())
+    ensure_server(here, wait_seconds=PATIENCE_SECONDS)
+    try:
+        yield here
+    finally:
+        stop_server(here)
+
+
+@contextmanager
+def _cluster(env: Environment) -> Generator[str]:
+    file = env.home / "scheduler.json"
+    variables = child_environment(prefect_environment(env))
+    scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    worker = ["dask_worker", "--nthreads", "2", "--no-nanny", "--no-dashboard"]
+    with ExitStack() as stack:
+        for name, *options in (scheduler, worker):
+            command = [sys.executable, "-m", f"distributed.cli.{name}", *options]
+            process = subprocess.Popen(
+                [*command, "--scheduler-file", str(file)],
+                env=variables,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            while not file.exists():
+                time.sleep(0.5)
+        time.sleep(QUIET_SECONDS)
+        yield json.loads(file.read_text())["address"].replace("tcp://", "dask://")
+
+
+def _step(env: Environment, kind: str, n_tasks: int, cluster: str | None = None) -> dict[str, Any]:
     server = _family(env)
     before = _cpu_seconds(server)
     done = subprocess.run(
-        [sys.executable, __file__, "--client", kind, str(n_tasks)],
+        [sys.executable, __file__, "--client", kind, str(n_tasks), *([cluster] if cluster else [])],
         env=child_environment(prefect_environment(env)),
         check=True,
         capture_output=True,
@@ -65,6 +119,7 @@ def _step(env: Environment, kind: str, n_tasks: int) -> dict[str, Any]:
     n_recorded, lag_seconds = _recorded(env, client["flow_run_id"], n_tasks)
     _wait_until_idle(server)
     return {
+        "runner": "threads" if cluster is None else "dask",
         "kind": kind,
         "n_tasks": n_tasks,
         "client_ms": round(1000 * client["seconds"] / n_tasks, 2),
@@ -77,14 +132,14 @@ def _step(env: Environment, kind: str, n_tasks: int) -> dict[str, Any]:
     }
 
 
-def _client(kind: str, n_tasks: int) -> None:
+def _client(kind: str, n_tasks: int, cluster: str | None = None) -> None:
     from prefect import flow, task  # noqa: PLC0415 - the server's process does not need it
     from prefect.runtime import flow_run  # noqa: PLC0415
 
     from sensequant.records import Outcome, digest_of  # noqa: PLC0415
     from sensequant.runs import RunFolder, Stage  # noqa: PLC0415
     from sensequant.units import UnitRecord  # noqa: PLC0415
-    from tasks.runners import runner  # noqa: PLC0415
+    from tasks.runners import on_cluster, runner  # noqa: PLC0415
     from tasks.telling import say  # noqa: PLC0415
     from tasks.units import do_unit  # noqa: PLC0415
 
@@ -115,7 +170,7 @@ def _client(kind: str, n_tasks: int) -> None:
     chosen: Any = {"trivial": trivial, "telling": telling, "unit": unit}[kind]
     seconds: dict[str, float] = {}
 
-    @flow(task_runner=runner())
+    @flow(task_runner=runner() if cluster is None else on_cluster(cluster))
     def mapped() -> str:
         started, cpu = time.perf_counter(), time.process_time()
         for future in chosen.map(list(range(n_tasks))):
@@ -204,6 +259,6 @@ def _unused_port() -> int:
 if __name__ == "__main__":
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if sys.argv[1:2] == ["--client"]:
-        _client(sys.argv[2], int(sys.argv[3]))
+        _client(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
     else:
         main()
