@@ -127,7 +127,7 @@ def _step(env: Environment, kind: str, n_tasks: int, cluster: str | None = None)
         "server_cpu_ms": round(1000 * (_cpu_seconds(server) - before) / n_tasks, 2),
         "parent_mb": round(client["max_rss_mb"]),
         "n_task_runs": n_recorded,
-        "n_logs": _count(env, "logs", logs={"flow_run_id": {"any_": [client["flow_run_id"]]}}),
+        **_log_lines(env, client["flow_run_id"]),
         "lag_seconds": round(lag_seconds, 1),
     }
 
@@ -195,19 +195,23 @@ def _recorded(env: Environment, flow_run_id: str, n_tasks: int) -> tuple[int, fl
 
 
 def _count(env: Environment, collection: str, **filters: Any) -> int:
-    # Logs have no count; pages of 200 are what the server gives.
     with httpx.Client(trust_env=False, timeout=60) as client:
-        if collection != "logs":
-            url = f"{env.server_url}/{collection}/count"
-            return int(client.post(url, json=filters).raise_for_status().json())
-        n = 0
-        while True:
-            page = {"limit": 200, "offset": n}
-            url = f"{env.server_url}/{collection}/filter"
-            rows = client.post(url, json=filters | page).raise_for_status().json()
-            n += len(rows)
-            if len(rows) < page["limit"]:
-                return n
+        url = f"{env.server_url}/{collection}/count"
+        return int(client.post(url, json=filters).raise_for_status().json())
+
+
+def _log_lines(env: Environment, flow_run_id: str) -> dict[str, int]:
+    """Count the lines of a run, and those among them that a busy server took in more than once."""
+    filters = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "limit": 200}
+    lines: list[tuple[Any, ...]] = []
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        while len(lines) % 200 == 0:
+            page = filters | {"offset": len(lines)}
+            rows = client.post(f"{env.server_url}/logs/filter", json=page).raise_for_status().json()
+            lines += [(row["task_run_id"], row["timestamp"], row["message"]) for row in rows]
+            if not rows:
+                break
+    return {"n_logs": len(set(lines)), "n_logs_repeated": len(lines) - len(set(lines))}
 
 
 def _family(env: Environment) -> list[psutil.Process]:

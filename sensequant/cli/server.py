@@ -260,13 +260,16 @@ def _spawn(env: Environment) -> psutil.Process:
     )
 
 
-def _wait_for_answer(env: Environment, state: ServerState, *, wait_seconds: float) -> str | None:
+def _wait_for_answer(env: Environment, state: ServerState, *, wait_seconds: float) -> str:
     deadline = time.monotonic() + wait_seconds
     # One client for all questions: making one reads all certificates of this machine.
     with httpx.Client(timeout=5.0, trust_env=False) as client:
         while time.monotonic() < deadline:
+            # A server that is busy with its start may answer one question and not the next.
             if _is_healthy(client, env.server_url):
-                return probe(env.server_url).version
+                found = probe(env.server_url).version
+                if found is not None:
+                    return found
             if state.process is None:
                 raise _no_start(env, "its process ended")
             time.sleep(_POLL_SECONDS)
