@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,31 +53,41 @@ def _postgresql_owner() -> pwd.struct_passwd:
         pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
 
 
-def _own_postgresql(programs: Path, owner: pwd.struct_passwd) -> Iterator[str]:
+@contextmanager
+def _own_postgresql(address: str = "", *, within: Sequence[str] = ()) -> Generator[Path]:
+    """Hold a server and return the folder of its socket; it skips where there can be none."""
+    programs, owner = _postgresql_programs(), _postgresql_owner()
+    if programs is None:
+        pytest.skip(
+            "no PostgreSQL server; install it (Debian: postgresql), or name a database by "
+            "SENSEQUANT_TEST_POSTGRESQL"
+        )
+    as_owner = ["runuser", "-u", owner.pw_name, "--"] if os.geteuid() == 0 else []
     # Not below pytest's folders: they are closed to other users, and a socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="sensequant-") as name:
         os.chown(name, owner.pw_uid, owner.pw_gid)
-        is_root = os.geteuid() == 0
 
         def execute(program: str, *options: str) -> None:
-            subprocess.run(
-                [programs / program, "--pgdata", f"{name}/data", *options],
-                cwd=name,
-                check=True,
-                user=owner.pw_uid if is_root else None,
-                group=owner.pw_gid if is_root else None,
-                extra_groups=[] if is_root else None,
-            )
+            command = [*within, *as_owner, str(programs / program), "--pgdata", f"{name}/data"]
+            subprocess.run([*command, *options], cwd=name, check=True)
 
         execute("initdb", "-U", "sensequant", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        # A socket in this folder, no port of the machine, nothing forced to disk.
-        server = f"-k {shlex.quote(name)} -p 5432 -h '' -F"
+        with Path(name, "data", "pg_hba.conf").open("a") as file:
+            file.write("host all all samenet trust\n")
+        # A socket in this folder, no port unless asked for, nothing forced to disk.
+        server = f"-k {shlex.quote(name)} -p 5432 -h '{address}' -F"
         try:
             execute("pg_ctl", "start", "--log", f"{name}/log", "--options", server)
-            yield f"postgresql+psycopg://sensequant@/postgres?host={name}&port=5432"
+            yield Path(name)
         finally:
             # By the process id in this cluster's own folder.
             execute("pg_ctl", "stop", "--mode", "immediate")
+
+
+@pytest.fixture(scope="session")
+def own_postgresql() -> Callable[..., AbstractContextManager[Path]]:
+    """Return a starter of PostgreSQL servers, on an address and inside a network of choice."""
+    return _own_postgresql
 
 
 @pytest.fixture(scope="session")
@@ -89,13 +100,8 @@ def postgresql() -> Iterator[str]:
     if given:
         yield given
         return
-    programs = _postgresql_programs()
-    if programs is None:
-        pytest.skip(
-            "no PostgreSQL server; install it (Debian: postgresql), or name a database by "
-            "SENSEQUANT_TEST_POSTGRESQL"
-        )
-    yield from _own_postgresql(programs, _postgresql_owner())
+    with _own_postgresql() as folder:
+        yield f"postgresql+psycopg://sensequant@/postgres?host={folder}&port=5432"
 
 
 @pytest.fixture
