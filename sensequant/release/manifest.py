@@ -74,6 +74,7 @@ class CandidateStatus(StrEnum):
     """What became of a run as a candidate."""
 
     READY_FOR_REVIEW = "ready-for-review"
+    APPROVED = "approved"
     REJECTED = "rejected"
     FAILED = "failed"
 

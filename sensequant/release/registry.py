@@ -8,6 +8,14 @@ Two tables. `candidates` holds one row per run: its present state. `candidate_ev
 change with actor, instant and reason; rows are only ever added, and triggers in the database refuse
 to alter or remove one. A change of state and its event are one transaction.
 
+    recorded -> ready-for-review -> approved, by a person or by the rule of the gates
+                                 -> rejected, by a person or because the time is over (expired)
+             -> rejected, by the verdict
+             -> failed, in a stage
+
+A decision names the digest of the manifest that it is about, and is final for it. Another manifest
+of the same run supersedes it: what was approved is then not what there is.
+
 Writers may be many. Instants are given by the caller, aware, and stored as text in UTC, so that
 SQLite and PostgreSQL keep them alike.
 """
@@ -43,6 +51,16 @@ class EventKind(StrEnum):
 
     RECORDED = "recorded"
     SUPERSEDED = "superseded"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+
+_DECISIONS = {
+    EventKind.APPROVED: CandidateStatus.APPROVED,
+    EventKind.REJECTED: CandidateStatus.REJECTED,
+    EventKind.EXPIRED: CandidateStatus.REJECTED,
+}
 
 
 class RunResult(Record):
@@ -97,6 +115,8 @@ class CandidateRun(Record):
     summary: dict[str, Finite | int | str | bool | None]
     recorded_at: datetime
     updated_at: datetime
+    decide_by: datetime | None
+    """Instant from which on nobody can approve any more; None: no limit."""
 
 
 class CandidateEvent(Record):
@@ -111,6 +131,18 @@ class CandidateEvent(Record):
     reason: str
     manifest_sha256: str | None
     previous_manifest_sha256: str | None
+
+    @property
+    def is_decision(self) -> bool:
+        """Whether it settles what becomes of the candidate."""
+        return self.kind in _DECISIONS
+
+    @property
+    def in_words(self) -> str:
+        """The decision and its reason, for a page or a terminal."""
+        if self.kind is EventKind.EXPIRED:
+            return f"{self.to_status}: expired: {self.reason}"
+        return f"{self.to_status} by {self.actor}: {self.reason}"
 
 
 class Registry:
@@ -135,11 +167,13 @@ class Registry:
     def __init__(self, url: str) -> None:
         self._database = Database(url, LAYOUT)
 
-    def record_candidate_run(self, result: RunResult, *, actor: str, at: datetime) -> CandidateRun:
+    def record_candidate_run(
+        self, result: RunResult, *, actor: str, at: datetime, decide_by: datetime | None = None
+    ) -> CandidateRun:
         """Record how a run ended; the same result again changes nothing.
 
-        A result with another manifest, state or reason supersedes the former one, and the event
-        says so.
+        A result with another manifest, verdict or reason supersedes the former one and what was
+        decided on it, and the event says so.
 
         Parameters
         ----------
@@ -149,6 +183,75 @@ class Registry:
             Who records: a person, or the name of the flow.
         at
             Aware instant.
+        decide_by
+            Aware instant from which on the candidate counts as rejected if nobody has decided.
+
+        Raises
+        ------
+        ConfigError
+            No actor, or an instant without time zone.
+        """
+        instant, limit = _as_text(at), None if decide_by is None else _as_text(decide_by)
+        _require_words("actor", actor)
+        with self._database.writing() as connection:
+            former = _find(connection, result.run_id)
+            if former is None or not _is_same(former, result):
+                _store(connection, result, former=former, instant=instant, decide_by=limit)
+                _tell_result(connection, result, former=former, actor=actor, instant=instant)
+            return _one(connection, result.run_id)
+
+    def approve_candidate_run(
+        self, run_id: str, *, manifest_sha256: str, actor: str, reason: str, at: datetime
+    ) -> CandidateEvent:
+        """Approve a candidate that is ready for review; the same approval again changes nothing.
+
+        Parameters
+        ----------
+        run_id
+            The candidate.
+        manifest_sha256
+            The manifest that was read before deciding; another one is refused.
+        actor, reason
+            Who decides, and why.
+        at
+            Aware instant; from `decide_by` on, nobody can decide any more.
+
+        Returns
+        -------
+        CandidateEvent
+            The decision, as it stands in the history.
+
+        Raises
+        ------
+        RegistryError
+            Unknown run, another manifest, not ready for review, or decided otherwise already.
+        ConfigError
+            No actor, no reason, or an instant without time zone.
+        """
+        return self._decide(
+            EventKind.APPROVED,
+            run_id,
+            manifest_sha256=manifest_sha256,
+            actor=actor,
+            reason=reason,
+            at=at,
+        )
+
+    def reject_candidate_run(
+        self, run_id: str, *, manifest_sha256: str, actor: str, reason: str, at: datetime
+    ) -> CandidateEvent:
+        """Reject a candidate that is ready for review; parameters as of an approval."""
+        return self._decide(
+            EventKind.REJECTED,
+            run_id,
+            manifest_sha256=manifest_sha256,
+            actor=actor,
+            reason=reason,
+            at=at,
+        )
+
+    def expire_candidate_runs(self, *, actor: str, at: datetime) -> list[CandidateEvent]:
+        """Reject every candidate that nobody decided on in time; return what was rejected.
 
         Raises
         ------
@@ -156,14 +259,37 @@ class Registry:
             No actor, or an instant without time zone.
         """
         instant = _as_text(at)
-        if not actor.strip():
-            raise ConfigError("actor was empty", where="actor", expected="who records", found="''")
+        _require_words("actor", actor)
+        query = sa.select(CANDIDATES).where(
+            CANDIDATES.c.status == CandidateStatus.READY_FOR_REVIEW.value,
+            # Texts of instants in UTC have the order of the instants.
+            CANDIDATES.c.decide_by <= instant,
+        )
         with self._database.writing() as connection:
-            former = _find(connection, result.run_id)
-            if former is None or not _is_same(former, result):
-                _store(connection, result, former=former, instant=instant)
-                _tell(connection, result, former=former, actor=actor, instant=instant)
-            return _one(connection, result.run_id)
+            overdue = [_candidate(row) for row in connection.execute(query).mappings()]
+            return [
+                _settle(
+                    connection,
+                    candidate,
+                    EventKind.EXPIRED,
+                    actor=actor,
+                    reason=f"nobody decided by {candidate.decide_by}",
+                    instant=instant,
+                )
+                for candidate in overdue
+            ]
+
+    def decision_on(self, run_id: str) -> CandidateEvent | None:
+        """Return what was decided on a candidate's present manifest; None while it is open.
+
+        Raises
+        ------
+        RegistryError
+            The run is not in the registry.
+        """
+        with self._database.reading() as connection:
+            _one(connection, run_id)
+            return _decision(connection, run_id)
 
     def get_latest_candidate_run(self) -> CandidateRun | None:
         """Return the run that was first recorded last; None from an empty registry."""
@@ -206,6 +332,31 @@ class Registry:
             rows = connection.execute(query).mappings().all()
         return [CandidateEvent.model_validate(_without_id(row)) for row in rows]
 
+    def _decide(
+        self,
+        kind: EventKind,
+        run_id: str,
+        *,
+        manifest_sha256: str,
+        actor: str,
+        reason: str,
+        at: datetime,
+    ) -> CandidateEvent:
+        _require_words("actor", actor)
+        _require_words("reason", reason)
+        # A transaction of its own: the refusal that follows must not undo it.
+        self.expire_candidate_runs(actor=actor, at=at)
+        with self._database.writing() as connection:
+            candidate = _one(connection, run_id)
+            _require_manifest(candidate, manifest_sha256)
+            decided = _decision(connection, run_id)
+            if decided is not None and (decided.kind, decided.actor) == (kind, actor.strip()):
+                return decided
+            _require_open(candidate, decided)
+            return _settle(
+                connection, candidate, kind, actor=actor, reason=reason, instant=_as_text(at)
+            )
+
     def close(self) -> None:
         """Give back the connections to the database."""
         self._database.close()
@@ -231,19 +382,88 @@ def _one(connection: sa.Connection, run_id: str) -> CandidateRun:
 
 
 def _is_same(former: CandidateRun, result: RunResult) -> bool:
-    return (former.manifest_sha256, former.status, former.reason) == (
-        result.manifest_sha256,
-        result.status,
-        result.reason,
+    # Not by state: a decision on this very result stays.
+    names = ("manifest_sha256", "decision", "failed_stage", "reason")
+    return all(getattr(former, name) == getattr(result, name) for name in names)
+
+
+def _decision(connection: sa.Connection, run_id: str) -> CandidateEvent | None:
+    query = sa.select(EVENTS).where(EVENTS.c.run_id == run_id).order_by(EVENTS.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    last = None if row is None else CandidateEvent.model_validate(_without_id(row))
+    return last if last is not None and last.is_decision else None
+
+
+def _require_manifest(candidate: CandidateRun, manifest_sha256: str) -> None:
+    if candidate.manifest_sha256 != manifest_sha256:
+        raise RegistryError(
+            "decision is about another manifest",
+            where=candidate.run_id,
+            expected=candidate.manifest_sha256 or "no decision, because the run has no manifest",
+            found=manifest_sha256,
+            remedy="read the briefing of this run again and decide on the manifest that it names",
+        )
+
+
+def _require_open(candidate: CandidateRun, decided: CandidateEvent | None) -> None:
+    if candidate.status is CandidateStatus.READY_FOR_REVIEW:
+        return
+    if decided is None:
+        raise RegistryError(
+            "candidate is not up for decision",
+            where=candidate.run_id,
+            expected="a candidate whose gates all pass",
+            found=f"{candidate.status}: {candidate.reason}",
+            remedy="nothing can be approved against its gates; train again with more evidence",
+        )
+    raise RegistryError(
+        "candidate is decided already",
+        where=candidate.run_id,
+        expected="the first decision on this manifest",
+        found=f"{decided.in_words} ({decided.at.isoformat()})",
+        remedy="the first decision stands; another one needs another run",
     )
 
 
+def _settle(
+    connection: sa.Connection,
+    candidate: CandidateRun,
+    kind: EventKind,
+    *,
+    actor: str,
+    reason: str,
+    instant: str,
+) -> CandidateEvent:
+    status = _DECISIONS[kind].value
+    update = sa.update(CANDIDATES).where(CANDIDATES.c.run_id == candidate.run_id)
+    connection.execute(update.values(status=status, updated_at=instant))
+    event = {
+        "run_id": candidate.run_id,
+        "kind": kind.value,
+        "at": instant,
+        "actor": actor.strip(),
+        "from_status": candidate.status.value,
+        "to_status": status,
+        "reason": reason.strip(),
+        "manifest_sha256": candidate.manifest_sha256,
+        "previous_manifest_sha256": candidate.manifest_sha256,
+    }
+    connection.execute(sa.insert(EVENTS).values(event))
+    return CandidateEvent.model_validate(event)
+
+
 def _store(
-    connection: sa.Connection, result: RunResult, *, former: CandidateRun | None, instant: str
+    connection: sa.Connection,
+    result: RunResult,
+    *,
+    former: CandidateRun | None,
+    instant: str,
+    decide_by: str | None,
 ) -> None:
     values = {
         "status": result.status.value,
         "updated_at": instant,
+        "decide_by": decide_by,
         **result.model_dump(mode="json", exclude={"schema_version", "run_id"}),
     }
     if former is None:
@@ -254,7 +474,7 @@ def _store(
     connection.execute(update.values(values))
 
 
-def _tell(
+def _tell_result(
     connection: sa.Connection,
     result: RunResult,
     *,
@@ -284,6 +504,11 @@ def _candidate(row: sa.RowMapping) -> CandidateRun:
 
 def _without_id(row: sa.RowMapping) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "id"}
+
+
+def _require_words(name: str, value: str) -> None:
+    if not value.strip():
+        raise ConfigError(f"{name} was empty", where=name, expected="words", found=repr(value))
 
 
 def _as_text(at: datetime) -> str:

@@ -20,13 +20,14 @@ LAYOUT = Layout(
     name="registry",
     metadata=_METADATA,
     version=version_table("registry_schema", _METADATA),
-    version_number=1,
+    version_number=2,
     writers_lock=7_302_021,
     synchronous="FULL",
     refusal=RegistryError,
     damage=RegistryError,
     when_damaged="put a copy of the file in its place, or move it away; a new registry knows no "
     "earlier candidate, but their run folders stay",
+    upgrades={1: "ALTER TABLE candidates ADD COLUMN decide_by VARCHAR(40)"},
 )
 
 CANDIDATES = sa.Table(
@@ -44,6 +45,7 @@ CANDIDATES = sa.Table(
     sa.Column("summary", sa.JSON, nullable=False),
     sa.Column("recorded_at", sa.String(40), nullable=False),
     sa.Column("updated_at", sa.String(40), nullable=False),
+    sa.Column("decide_by", sa.String(40)),
     sqlite_autoincrement=True,
 )
 

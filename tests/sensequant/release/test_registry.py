@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -160,6 +161,154 @@ def test_candidates_by_state_the_latest_first(registry: Registry) -> None:
     assert [
         each.run_id for each in registry.get_candidate_runs(CandidateStatus.READY_FOR_REVIEW)
     ] == [run_id(1), run_id(0)]
+
+
+def approve(registry: Registry, **given: Any) -> CandidateEvent:
+    asked: dict[str, Any] = {
+        "manifest_sha256": "a" * 64,
+        "actor": "ann",
+        "reason": "read it all",
+        "at": AT + timedelta(hours=1),
+    }
+    return registry.approve_candidate_run(given.pop("run_id", run_id(1)), **(asked | given))
+
+
+def test_decision_is_a_state_and_an_event(registry: Registry) -> None:
+    """Who, when, why, and on which manifest; what was recorded stays beside it."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    decided = approve(registry)
+    present = registry.get_candidate_run(run_id(1))
+
+    assert (present.status, present.reason) == (CandidateStatus.APPROVED, "ok")
+    assert registry.history(run_id(1))[-1] == registry.decision_on(run_id(1)) == decided
+    assert (decided.kind, decided.actor, decided.reason) == (
+        EventKind.APPROVED,
+        "ann",
+        "read it all",
+    )
+    assert (decided.at, decided.manifest_sha256) == (AT + timedelta(hours=1), "a" * 64)
+    assert is_chain(registry.history(run_id(1)))
+
+
+def test_person_may_reject_what_the_gates_pass(registry: Registry) -> None:
+    """A verdict recommends; a person decides."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    decided = registry.reject_candidate_run(
+        run_id(1), manifest_sha256="a" * 64, actor="bo", reason="too few symbols", at=AT
+    )
+
+    assert decided.in_words == "rejected by bo: too few symbols"
+    assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"manifest_sha256": "b" * 64}, RegistryError, "another manifest.*expected: aaa"),
+        ({"run_id": run_id(9)}, RegistryError, "not in the registry"),
+        ({"actor": " "}, ConfigError, "actor was empty"),
+        ({"reason": ""}, ConfigError, "reason was empty"),
+        ({"at": AT.replace(tzinfo=None)}, ConfigError, "no time zone"),
+    ],
+    ids=["other manifest", "unknown run", "no actor", "no reason", "no zone"],
+)
+def test_decision_that_says_too_little_or_is_about_something_else_is_refused(
+    registry: Registry, given: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    """Nothing changes then."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+
+    with pytest.raises(error, match=match):
+        approve(registry, **given)
+    assert registry.decision_on(run_id(1)) is None
+    assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.READY_FOR_REVIEW
+
+
+@pytest.mark.parametrize("decision", [Decision.REJECT, Decision.NOT_ENOUGH_EVIDENCE])
+def test_nobody_approves_against_the_gates(registry: Registry, decision: Decision) -> None:
+    """What its verdict rejected, or what failed, is not up for decision."""
+    registry.record_candidate_run(judged(decision=decision), actor="flow", at=AT)
+    registry.record_candidate_run(failed(2), actor="flow", at=AT)
+
+    with pytest.raises(RegistryError, match="not up for decision"):
+        approve(registry)
+    with pytest.raises(RegistryError, match=r"another manifest.*has no manifest"):
+        approve(registry, run_id=run_id(2))
+
+
+def test_first_decision_stands(registry: Registry) -> None:
+    """Another one is refused with the first; the same one again, after a crash, is no other."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    decided = approve(registry)
+
+    assert approve(registry, at=AT + timedelta(hours=2)) == decided
+    with pytest.raises(RegistryError, match=r"decided already.*approved by ann: read it all"):
+        approve(registry, actor="bo")
+    with pytest.raises(RegistryError, match="decided already"):
+        registry.reject_candidate_run(
+            run_id(1), manifest_sha256="a" * 64, actor="ann", reason="oh", at=AT
+        )
+    assert len(registry.history(run_id(1))) == 2
+
+
+def test_result_that_is_recorded_again_does_not_undo_a_decision(registry: Registry) -> None:
+    """A retried briefing of the same manifest leaves the approval; another manifest ends it."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    approve(registry)
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.APPROVED
+
+    registry.record_candidate_run(judged(digest="b"), actor="flow", at=AT)
+
+    assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.READY_FOR_REVIEW
+    assert registry.decision_on(run_id(1)) is None
+    assert [event.to_status for event in registry.history(run_id(1))] == [
+        CandidateStatus.READY_FOR_REVIEW,
+        CandidateStatus.APPROVED,
+        CandidateStatus.READY_FOR_REVIEW,
+    ]
+
+
+def test_candidate_expires_and_cannot_be_approved_any_more(registry: Registry) -> None:
+    """To the instant; one without a limit, or decided in time, does not."""
+    limit = AT + timedelta(hours=2)
+    for number, decide_by in enumerate([limit, None, limit]):
+        registry.record_candidate_run(judged(number), actor="flow", at=AT, decide_by=decide_by)
+    approve(registry, run_id=run_id(2))
+
+    assert registry.expire_candidate_runs(actor="clock", at=limit - timedelta(seconds=1)) == []
+    (expired,) = registry.expire_candidate_runs(actor="clock", at=limit)
+
+    assert (expired.run_id, expired.kind) == (run_id(0), EventKind.EXPIRED)
+    assert expired.in_words.startswith("rejected: expired: nobody decided by 2026-01-02 05:04:05")
+    assert registry.expire_candidate_runs(actor="clock", at=limit) == []
+    with pytest.raises(RegistryError, match=r"decided already.*rejected: expired"):
+        approve(registry, run_id=run_id(0), at=limit)
+
+
+def test_late_approval_finds_the_candidate_expired(registry: Registry) -> None:
+    """Whether or not anything woke at the limit; the refusal leaves the expiry written down."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT, decide_by=AT)
+
+    with pytest.raises(RegistryError, match="rejected: expired"):
+        approve(registry)
+    assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.REJECTED
+
+
+def test_registry_of_the_layout_before_is_brought_up_to_date(
+    registry: Registry, url: str, send: Send
+) -> None:
+    """Its candidates are kept; they have no limit."""
+    registry.record_candidate_run(judged(), actor="flow", at=AT)
+    registry.close()
+    send(url, "ALTER TABLE candidates DROP COLUMN decide_by")
+    send(url, "UPDATE registry_schema SET version = 1")
+
+    upgraded = Registry(url)
+
+    assert upgraded.get_candidate_run(run_id(1)).decide_by is None
+    assert approve(upgraded).to_status is CandidateStatus.APPROVED
+    upgraded.close()
 
 
 def test_unknown_run_is_an_error(registry: Registry) -> None:
@@ -330,6 +479,43 @@ def test_processes_that_open_and_write_at_once_lose_no_event(url: str) -> None:
     assert [process.exitcode for process in processes] == [0] * 4
     assert sorted(actors) == sorted(f"process {number}" for number in range(4) for _ in range(10))
     assert is_chain(events)
+
+
+def decide_at_once(url: str, process: int, together: Barrier, answers: Any) -> None:
+    registry = Registry(url)
+    decide = (registry.approve_candidate_run, registry.reject_candidate_run)[process % 2]
+    together.wait(60)
+    try:
+        decided = decide(
+            run_id(7), manifest_sha256="a" * 64, actor=f"person {process}", reason="so", at=AT
+        )
+        answers.put(decided.in_words)
+    except RegistryError as error:
+        answers.put(str(error))
+    registry.close()
+
+
+def test_of_decisions_at_once_one_stands_and_the_others_are_told_it(url: str) -> None:
+    """Four people in four processes, on both sides."""
+    registry = Registry(url)
+    registry.record_candidate_run(judged(7), actor="flow", at=AT)
+    context = multiprocessing.get_context("spawn")
+    together, answers = context.Barrier(4), context.Queue()
+    processes = [
+        context.Process(target=decide_at_once, args=(url, number, together, answers))
+        for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    told = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    (decided,) = [event for event in registry.history(run_id(7)) if event.is_decision]
+    registry.close()
+
+    assert told.count(decided.in_words) == 1
+    refused = [answer for answer in told if answer != decided.in_words]
+    assert all("decided already" in each and decided.in_words in each for each in refused)
 
 
 def test_postgresql_gets_its_own_guards() -> None:
