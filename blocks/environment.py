@@ -72,6 +72,13 @@ _VARIABLES = {
     "api_url": "PREFECT_API_URL",
 }
 
+_FOR_THE_SERVER_ALONE = (
+    "SENSEQUANT_DATABASE",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_API_DATABASE_CONNECTION_URL",
+)
+"""Variables that may hold the password of the server's database."""
+
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
@@ -319,7 +326,8 @@ def server_environment(env: Environment) -> dict[str, str]:
 
     The address of a database holds a password, so neither workers nor runs are told.
     """
-    variables = prefect_environment(env)
+    given = {name: os.environ[name] for name in _FOR_THE_SERVER_ALONE[1:] if name in os.environ}
+    variables = given | prefect_environment(env)
     if env.database is not None:
         address = env.database.get_secret_value()
         variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
@@ -366,8 +374,14 @@ def apply_variables(variables: Mapping[str, str]) -> None:
 
 
 def child_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with `variables` on top, for a child process."""
-    return {**os.environ, **variables}
+    """Return this process's environment with `variables` on top, for a child process.
+
+    The address of the server's database is not handed on; `server_environment` has it.
+    """
+    handed_on = {
+        name: value for name, value in os.environ.items() if name not in _FOR_THE_SERVER_ALONE
+    }
+    return {**handed_on, **variables}
 
 
 def _is_loopback(host: str | None) -> bool:

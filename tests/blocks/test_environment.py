@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import (
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
+    get_current_settings,
+    temporary_settings,
+)
 from pydantic import ValidationError
 
 from blocks.environment import (
@@ -15,6 +20,7 @@ from blocks.environment import (
     child_environment,
     prefect_environment,
     read_environment,
+    server_environment,
     server_settings,
 )
 from sensequant.errors import ConfigError
@@ -303,3 +309,34 @@ def test_the_ledger_is_a_file_unless_an_address_is_given(monkeypatch: pytest.Mon
     assert alone is None
     assert env.ledger == address
     assert "hush" not in repr(env)
+
+
+@pytest.mark.parametrize(
+    "variable", ["SENSEQUANT_DATABASE", "PREFECT_SERVER_DATABASE_CONNECTION_URL"]
+)
+def test_address_of_the_database_reaches_the_server_alone(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Workers, runs and commands inherit the environment, but not the password in it."""
+    monkeypatch.setenv(variable, "postgresql+asyncpg://ann:swordfish@db/prefect")
+    env = read_environment()
+
+    everybody = child_environment(prefect_environment(env))
+    server = child_environment(server_environment(env))
+
+    assert "swordfish" not in str(everybody)
+    assert "PATH" in everybody
+    holding = [name for name, value in server.items() if "swordfish" in value]
+    assert holding == ["PREFECT_SERVER_DATABASE_CONNECTION_URL"]
+    assert "swordfish" not in repr(env)
+
+
+def test_address_of_the_database_is_told_to_nobody_who_asks_for_settings() -> None:
+    """Prefect's own settings, which its commands and pages print, keep it as a secret."""
+    address = "postgresql+asyncpg://ann:swordfish@db/prefect"
+    with temporary_settings({PREFECT_SERVER_DATABASE_CONNECTION_URL: address}):
+        settings = get_current_settings()
+
+    shown = (str(settings), repr(settings), settings.model_dump_json())
+    assert str(settings.server.database.connection_url) != address
+    assert not [text for text in shown if "swordfish" in text]
