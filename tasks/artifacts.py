@@ -6,15 +6,21 @@ not in a record.
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import polars as pl
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
+    create_progress_artifact,
     create_table_artifact,
+    update_progress_artifact,
 )
 
+from blocks.environment import Environment
+from blocks.pages import publish_report
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
 from sensequant.ingestion.backfill import BackfillReport
@@ -33,6 +39,7 @@ __all__ = [
     "show_coverage",
     "show_discovery",
     "show_markdown",
+    "show_progress",
     "show_run",
     "show_shares",
     "show_stage",
@@ -111,7 +118,7 @@ def show_comparisons(run_id: str, comparisons: Mapping[str, ComparisonRecord]) -
 
 
 def show_run(record: RunRecord, folder: RunFolder) -> None:
-    """Show every stage of a run in one table, and its briefing below if one was written."""
+    """Show every stage of a run in one table; its briefing and its report where they are."""
     create_table_artifact(
         key="stages",
         table=[
@@ -129,9 +136,15 @@ def show_run(record: RunRecord, folder: RunFolder) -> None:
         description=f"{record.run_id}: {record.outcome}, verdict {record.verdict or 'none'}; "
         f"report: {folder.report}",
     )
+    report = publish_report(folder, Environment())
+    if report is not None:
+        text = "Report with charts"
+        create_link_artifact(report, text, key="report", description=f"report of {record.run_id}")
     briefing = folder.briefing.with_suffix(".md")
     if briefing.exists():
         page = briefing.read_text(encoding="utf-8")
+        if report is not None:
+            page = f"[Report with charts]({report})\n\n{page}"
         show_markdown("briefing", page, description=f"briefing of {record.run_id}")
 
 
@@ -150,6 +163,15 @@ def show_chart(key: str, svg: str, *, description: str) -> None:
     create_image_artifact(
         image_url=f"data:image/svg+xml;base64,{encoded}", key=key, description=description
     )
+
+
+def show_progress(stage: str, percent: float, text: str, *, artifact: UUID | None) -> UUID:
+    """Show how far a stage is, in place of what was shown before; return the artifact's id."""
+    if artifact is None:
+        made = create_progress_artifact(percent, key=f"{_key(stage)}-progress", description=text)
+        return cast("UUID", made)
+    update_progress_artifact(artifact, progress=percent, description=text)
+    return artifact
 
 
 def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkResult]) -> None:

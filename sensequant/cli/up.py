@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from blocks.environment import Environment
+from blocks.pages import publish_all
 from sensequant.cli.deploy import connect, deploy_pools, deploy_runs, find_server, pools_of
 from sensequant.cli.output import Fact
 from sensequant.cli.server import ensure_server, own_server, stop_server
@@ -49,6 +50,7 @@ def start_machine(env: Environment) -> Iterator[Fact]:
         A worker ended by itself or did not report in time.
     """
     yield from start_server(env)
+    publish_all(env)
     env = find_server(ensure_server(env).environment)
     with connect(env) as client:
         yield from deploy_pools(client, env)
