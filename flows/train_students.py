@@ -29,6 +29,7 @@ def train_students(run_id: str) -> State[Any]:
         stage.expect(len(windows.names))
         with watching_gpus(run_id):
             spread = spread_windows(run_id, Stage.STUDENT_TRAINING, windows)
+            stage.count(spread.records)
             students = stage.collect(submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left))
         stage.finish(
             lambda: spread.add_to(gather_predictions(run_id)),

@@ -30,6 +30,7 @@ def train_teachers(run_id: str) -> State[Any]:
         prepared = stage.collect([submit(prepare_rows, run_id)])
         with watching_gpus(run_id):
             spread = spread_windows(run_id, Stage.TEACHER_TRAINING, windows)
+            stage.count(spread.records)
             teachers = stage.collect(submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left))
         stage.finish(
             lambda: spread.add_to(describe_teachers(run_id)),

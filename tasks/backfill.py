@@ -26,7 +26,7 @@ from sensequant.errors import RetryableError, StopSourceError
 from sensequant.ingestion.audits import audit_shelf, cross_check, heading_of, symbols_on
 from sensequant.ingestion.backfill import BackfillReport, begin_backfill, summarise
 from sensequant.ingestion.chunks import ChunkResult, ingest_chunk
-from sensequant.ingestion.ledger_records import ChunkOutcome
+from sensequant.ingestion.ledger_records import ChunkOutcome, StopKind
 from sensequant.ingestion.places import real_store
 from sensequant.ingestion.planning import ChunkPlan
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
@@ -36,6 +36,7 @@ from sensequant.stages.ingestion import chunk_name
 from sensequant.storage import write_json
 from sensequant.telemetry import Telemetry
 from tasks.artifacts import show_backfill, show_coverage
+from tasks.events import tell_session_ended, tell_short_session
 from tasks.sources import intake_of
 from tasks.telling import say, utc_now
 
@@ -84,6 +85,7 @@ def open_backfill(
         sessions=plan.n_sessions,
         covered=plan.n_sessions_covered,
     )
+    tell_short_session(request.source, n_calls=len(plan.chunks))
     return OpenedBackfill(backfill_id=name, started_at=started_at, plan=plan)
 
 
@@ -173,6 +175,8 @@ def close_backfill(
     write_json(folder / "report.json", report)
     _telemetry(opened.backfill_id).emit("stage_ended", stage="backfill", outcome=report.outcome)
     show_backfill(opened.backfill_id, report, results)
+    if StopKind.AUTH_EXPIRED in report.n_by_reason:
+        tell_session_ended(request.source, n_left=report.n_left)
     say("backfill ended", backfill=opened.backfill_id, outcome=report.outcome, counts=report.counts)
     return report
 

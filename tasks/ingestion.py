@@ -23,6 +23,7 @@ from sensequant.stages import ingestion
 from sensequant.stages.context import Findings, Run, load_run
 from sensequant.units import UnitRecord
 from tasks.artifacts import show_markdown
+from tasks.events import tell_short_session
 from tasks.sources import intake_of
 from tasks.telling import say, utc_now
 from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
@@ -64,6 +65,7 @@ def plan_chunks(run_id: str) -> list[Chunk]:
     chunks = ingestion.plan_chunks(run, intake, universes=UNIVERSES_FOLDER)
     if intake is not None:
         ingestion.store_actions(intake)
+        tell_short_session(run.request.source, n_calls=len(chunks))
     return chunks
 
 

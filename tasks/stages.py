@@ -19,6 +19,8 @@ from sensequant.settings import RunRequest
 from sensequant.stages.context import Findings, RunRecord
 from sensequant.units import UnitRecord, summarise_units, write_units
 from tasks.artifacts import show_stage, show_units
+from tasks.events import Happening, announce
+from tasks.progress import StageProgress
 from tasks.telling import say, telemetry_of, utc_now
 from tasks.units import emit_ended, records_of, run_folder
 
@@ -42,12 +44,15 @@ class OpenStage:
         self.record: StageRecord | None = None
         self._started_at = utc_now()
         self._clock = time.perf_counter()
+        self._progress: StageProgress | None = None
         telemetry_of(folder).emit("stage_started", stage=stage, n_units=None)
 
     def expect(self, n_units: int) -> None:
         """Tell how many units are to come, for whoever shows progress."""
         telemetry_of(self.folder).emit("stage_started", stage=self.stage, n_units=n_units)
         say("stage started", stage=self.stage, units=n_units)
+        if n_units > 1:
+            self._progress = StageProgress(self.stage, n_units)
 
     def collect(self, futures: Iterable[PrefectFuture[Any]]) -> list[UnitRecord]:
         """Wait for mapped units and return their records, failed and cached ones included."""
@@ -59,7 +64,14 @@ class OpenStage:
                 told = future.result(raise_on_failure=False)
                 emit_ended(self.folder, self.stage, told.record, is_cached=True)
             records += made
+            # One that does several units was announced as one.
+            self.count(made[:1])
         return records
+
+    def count(self, records: Iterable[UnitRecord]) -> None:
+        """Count units that have ended, for whoever looks at the page meanwhile."""
+        if self._progress is not None:
+            self._progress.count(records)
 
     def finish(
         self,
@@ -88,7 +100,16 @@ class OpenStage:
         if outcome is not StageOutcome.FAILED:
             found = find()
             fields |= {"findings": found.values, "not_done_yet": found.not_done_yet}
-        show_units(self._store(outcome=outcome, **fields), rows)
+        if self._progress is not None:
+            self._progress.end()
+        record = self._store(outcome=outcome, **fields)
+        show_units(record, rows)
+        if outcome is StageOutcome.FAILED:
+            announce(
+                Happening.THRESHOLD_EXCEEDED,
+                subject=record.run_id,
+                message=f"{record.stage} of {record.run_id}: {_failure_message(record)}",
+            )
 
     def fail(self, error: Exception) -> None:
         """Store that the stage could not do its work."""

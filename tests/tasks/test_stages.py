@@ -17,7 +17,8 @@ from sensequant.stages.context import Findings, RunRecord
 from sensequant.storage import read_table
 from sensequant.telemetry import read_events
 from sensequant.units import UnitRecord
-from tasks import stages
+from tasks import progress, stages
+from tasks.events import Happening
 from tasks.stages import (
     OpenStage,
     final_state,
@@ -39,6 +40,18 @@ class Shown:
     def __init__(self) -> None:
         self.records: list[StageRecord] = []
         self.units: list[UnitRecord] = []
+        self.told: list[tuple[Happening, str, str]] = []
+        self.progress: list[tuple[float, str]] = []
+
+    def announce(self, happening: Happening, *, subject: str, message: str) -> None:
+        """Keep what others wait for."""
+        self.told.append((happening, subject, message))
+
+    def show_progress(self, _stage: str, percent: float, text: str, *, artifact: object) -> int:
+        """Keep how far a stage is; the first time, nothing was shown before."""
+        assert (artifact is None) == (not self.progress)
+        self.progress.append((percent, text))
+        return 1
 
     def show_stage(self, record: StageRecord) -> None:
         """Keep the record of a stage."""
@@ -55,6 +68,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     double = Shown()
     monkeypatch.setattr(stages, "show_stage", double.show_stage)
     monkeypatch.setattr(stages, "show_units", double.show_units)
+    monkeypatch.setattr(stages, "announce", double.announce)
+    monkeypatch.setattr(progress, "show_progress", double.show_progress)
     return double
 
 
@@ -77,6 +92,23 @@ def units(*, success: int = 0, skipped: int = 0, failed: int = 0) -> list[UnitRe
         unit(outcome, number)
         for outcome, n in zip(Outcome, (success, skipped, failed), strict=True)
         for number in range(n)
+    ]
+
+
+def test_progress_counts_units_and_says_how_long_it_will_take(shown: Shown) -> None:
+    """At most every few seconds, whatever the number of units; at the end, whatever the time."""
+    now = [100.0]
+    going = progress.StageProgress("teacher_training", 8, clock=lambda: now[0])
+    going.count(units(success=1))
+    assert shown.progress == [(0.0, "0 of 8 units ended")]
+    now[0] += 120
+    going.count(units(skipped=1, failed=2))
+    going.count(units(success=4))
+    going.end()
+
+    assert shown.progress[1:] == [
+        (50.0, "4 of 8 units ended; 1 success, 1 skipped, 2 failed; about 2 min left"),
+        (100.0, "8 of 8 units ended; 5 success, 1 skipped, 2 failed"),
     ]
 
 
@@ -128,6 +160,8 @@ def test_units_decide_the_outcome(
     assert record.outcome == outcome
     assert record == stage.record == shown.records[0]
     assert shown.units == rows
+    too_many = [(Happening.THRESHOLD_EXCEEDED, RUN_ID, f"teacher_training of {RUN_ID}: {message}")]
+    assert shown.told == (too_many if outcome == "failed" else [])
     assert read_table(stage.folder.units("teacher")).height == len(rows)
     *_, event = read_events(stage.folder.telemetry)
     assert (event["event"], event["stage"], event["outcome"]) == (

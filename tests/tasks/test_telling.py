@@ -66,3 +66,17 @@ def test_events_carry_the_run_and_an_aware_instant(folder: RunFolder) -> None:
     assert event["run_id"] == folder.run_id
     assert at.tzinfo == UTC
     assert before <= at <= utc_now()
+
+
+def test_of_a_task_that_went_well_only_its_own_line_is_kept() -> None:
+    """What Prefect says of each of thousands; failures, skips and what came from the cache stay."""
+    logger = logging.getLogger("prefect.task_runs")
+
+    def is_kept(text: str) -> bool:
+        return bool(logger.filter(logging.makeLogRecord({"msg": text})))
+
+    assert not is_kept("Finished in state Completed()")
+    assert is_kept("Finished in state Failed('a tree fell')")
+    assert is_kept("Finished in state Skipped('no_data', type=COMPLETED)")
+    assert is_kept("Finished in state Cached(type=COMPLETED)")
+    assert is_kept('event="teacher success" symbol=SIM01')
