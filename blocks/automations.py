@@ -25,6 +25,7 @@ __all__ = ["PREFIX", "Automation", "ensure_automation", "find_target", "read_aut
 PREFIX = "sensequant-"
 """How names of our automations begin; others are not touched."""
 
+_SETS = {"after", "expect", "for_each"}
 _NOTIFY = "notify"
 _RUN_DEPLOYMENT = "run-deployment"
 
@@ -36,6 +37,9 @@ class Automation(Config):
     description: str = Field(description="What it is for.")
     trigger: dict[str, Any] = Field(description="What it waits for.")
     actions: tuple[dict[str, Any], ...] = Field(min_length=1, description="What it then does.")
+    enabled: bool = Field(
+        default=True, description="Whether it is on when it is made; then a person's switch counts."
+    )
 
     @property
     def notifies(self) -> bool:
@@ -156,4 +160,7 @@ def _content(automation: AutomationCore) -> dict[str, Any]:
     content = automation.model_dump(mode="json", include={"description", "trigger", "actions"})
     # The server gives a trigger an id of its own at each change.
     content["trigger"].pop("id", None)
+    # They are sets, so their order says nothing; the server lists them in one of its own.
+    for name in _SETS & content["trigger"].keys():
+        content["trigger"][name] = sorted(content["trigger"][name])
     return content

@@ -9,6 +9,7 @@ or is retried days later, asks for the same bars. Days are dates in India.
 """
 
 from datetime import date, datetime, timedelta
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,7 +21,10 @@ from sensequant.market.sessions import SessionCalendar, session_date_of
 from sensequant.market.sources.build import SourceConfig
 from sensequant.settings import RunRequest
 
-__all__ = ["DailyIngestion", "RecentRange", "why_not_today"]
+__all__ = ["DailyIngestion", "Due", "RecentRange", "due_after", "why_not_today"]
+
+Due = Literal["weekly", "monthly", "quarterly"]
+"""How often a training comes round."""
 
 
 class RecentRange(SymbolSelection):
@@ -114,3 +118,27 @@ def why_not_today(scheduled: datetime, calendar: SessionCalendar) -> str | None:
     if last_closed_session(calendar, scheduled) != day:
         return f"the session of {day} had not closed yet"
     return None
+
+
+def due_after(session: date, calendar: SessionCalendar) -> Due | None:
+    """Return which training is due after a session; the rarest of those that are, or None.
+
+    The last session of a week, a month or a quarter is the one whose next session lies in another.
+
+    Raises
+    ------
+    ConfigError
+        The calendar does not know the year of the next session.
+    """
+    following = calendar.next_on_or_after(session + timedelta(days=1))
+    if _quarter(session) != _quarter(following):
+        return "quarterly"
+    if (session.year, session.month) != (following.year, following.month):
+        return "monthly"
+    if session.isocalendar()[:2] != following.isocalendar()[:2]:
+        return "weekly"
+    return None
+
+
+def _quarter(day: date) -> tuple[int, int]:
+    return day.year, (day.month - 1) // 3

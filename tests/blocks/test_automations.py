@@ -1,6 +1,7 @@
 """Facts about automations: what the data say, how names become ids, what a second deploy does."""
 
 import uuid
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,10 @@ class Server:
     def __init__(self) -> None:
         self.automations: list[Any] = []
         self.n_writes = 0
-        self.deployments = {"tidy-runs/tidy-runs": SimpleNamespace(id=DEPLOYMENT)}
+        self.deployments = {
+            "tidy-runs/tidy-runs": SimpleNamespace(id=DEPLOYMENT),
+            "retrain-when-ingested/retrain-when-ingested": SimpleNamespace(id=uuid.uuid4()),
+        }
         self.blocks = {("slack-webhook", "ops"): SimpleNamespace(id=TARGET)}
 
     def read_automations_by_name(self, name: str) -> list[Any]:
@@ -101,6 +105,37 @@ def test_what_is_as_it_should_be_is_not_written_again() -> None:
     assert server.n_writes == n_writes
 
 
+def test_order_of_a_set_is_no_difference() -> None:
+    """The server may list a set in another order than it was told."""
+    server = Server()
+    deploy(server)
+
+    class Backwards(set[str]):
+        """Lists what it holds from the last to the first."""
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(sorted(super().__iter__(), reverse=True))
+
+    server.automations = [
+        each.model_copy(
+            update={
+                "trigger": each.trigger.model_copy(
+                    update={
+                        name: Backwards(getattr(each.trigger, name))
+                        for name in ("after", "expect", "for_each")
+                    }
+                )
+            }
+        )
+        for each in server.automations
+    ]
+    listed = server.automations[-1].trigger.model_dump(mode="json")["expect"]
+
+    assert listed == sorted(listed, reverse=True)
+    assert len(listed) > 1
+    assert set(deploy(server).values()) == {"unchanged"}
+
+
 def test_what_differs_is_set_right_and_what_is_off_stays_off() -> None:
     """Somebody's switch is kept; somebody's other trigger is not, nor a second of the same name."""
     server = Server()
@@ -115,6 +150,19 @@ def test_what_differs_is_set_right_and_what_is_off_stays_off() -> None:
     assert [name for name, what in done.items() if what == "changed"] == ["crash-silent-runs"]
     (again,) = server.read_automations_by_name(first.name)
     assert (again.description, again.enabled) == (first.description, False)
+
+
+def test_what_is_off_at_first_stays_on_once_it_is_switched_on() -> None:
+    """Nothing is trained by an event before a person wants it."""
+    server = Server()
+    deploy(server)
+    (made,) = server.read_automations_by_name(f"{PREFIX}retrain-when-ingested")
+    made.enabled = True
+
+    deploy(server)
+
+    assert [each.name for each in read_automations() if not each.enabled] == [made.name]
+    assert server.read_automations_by_name(made.name)[0].enabled
 
 
 def test_nobody_is_told_without_a_block() -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sensequant.errors import ConfigError
 from sensequant.market.sessions import IST, nse_calendar
-from sensequant.recent import DailyIngestion, RecentRange, why_not_today
+from sensequant.recent import DailyIngestion, RecentRange, due_after, why_not_today
 
 CALENDAR = nse_calendar()
 # Friday; Monday is Republic Day.
@@ -116,3 +116,24 @@ def test_year_that_the_calendar_does_not_know_is_an_error() -> None:
     """A guess would ask for the wrong sessions."""
     with pytest.raises(ConfigError, match="year is not in the calendar"):
         RecentRange().request_at(datetime(2031, 1, 1, tzinfo=UTC), CALENDAR)
+
+
+@pytest.mark.parametrize(
+    ("session", "due"),
+    [
+        # Friday, then Monday.
+        (date(2024, 5, 10), "weekly"),
+        (date(2024, 5, 9), None),
+        # A session on Saturday is the last one of its week, so Friday is not.
+        (date(2024, 5, 17), None),
+        (date(2024, 5, 18), "weekly"),
+        # Thursday before Good Friday; the next session is on the 1st of April.
+        (date(2024, 3, 28), "quarterly"),
+        # Friday, the last session of May; the 31st of December ends a quarter amid its week.
+        (date(2024, 5, 31), "monthly"),
+        (date(2024, 12, 31), "quarterly"),
+    ],
+)
+def test_rarest_training_that_is_due_after_a_session(session: date, due: str | None) -> None:
+    """By the sessions of the exchange, not by days of the week."""
+    assert due_after(session, CALENDAR) == due
