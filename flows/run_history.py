@@ -1,7 +1,7 @@
 """The main job: from bars to a recommendation, eight stages in one flow.
 
-Belongs here: the order of the stages and what a failed one means for the rest. Does not belong
-here: what a stage does; each is a flow of its own.
+Belongs here: the order of the stages, what a failed one means for the rest, and that a person
+decides last. Does not belong here: what a stage does; each is a flow of its own.
 """
 
 from typing import Any
@@ -20,8 +20,9 @@ from flows.train_teachers import train_teachers
 from flows.validate_students import validate_students
 from sensequant.runs import Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from tasks.decisions import closed_before, settle_candidate
 from tasks.plans import planned_stages
-from tasks.release import close_run, open_run
+from tasks.release import close_run, name_run, open_run
 from tasks.runners import on_cluster, runner
 from tasks.stages import final_state, one_heartbeat, run_name, state_of
 
@@ -61,9 +62,14 @@ def historical_training(
         options: How to execute it; changes no result.
         run_id: An existing run of the same request and configuration; a new one when empty.
     """
+    name = run_id or name_run()
+    waiting = closed_before(name)
+    if waiting is not None:
+        # Resumed, or retried, when nothing was left but a decision.
+        return settle_candidate(waiting) or final_state(waiting, {})
     threads = runner(options.workers)
     cluster = threads if options.runner is None else on_cluster(options.runner)
-    opened = open_run(request, config, options, run_id=run_id)
+    opened = open_run(request, config, options, run_id=name)
     states: dict[Stage, State[Any]] = {}
     with one_heartbeat():
         for stage in planned_stages(opened):
@@ -74,7 +80,8 @@ def historical_training(
                 break
         if _needs_partial_briefing(states):
             state_of(brief_promotion, opened)
-    return final_state(close_run(opened), states)
+    closed = close_run(opened)
+    return settle_candidate(closed) or final_state(closed, states)
 
 
 def _needs_partial_briefing(states: dict[Stage, State[Any]]) -> bool:

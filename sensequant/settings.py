@@ -7,6 +7,7 @@ Both models are parameters of flows, so that Prefect renders them as a form.
 """
 
 from datetime import date
+from enum import StrEnum
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -29,7 +30,7 @@ from sensequant.student import StudentConfig
 from sensequant.teacher import TeacherConfig
 from sensequant.windows import WindowConfig
 
-__all__ = ["RunOptions", "RunRequest", "TrainingConfig"]
+__all__ = ["DecisionMode", "RunOptions", "RunRequest", "TrainingConfig"]
 
 
 class RunRequest(SymbolSelection):
@@ -56,6 +57,14 @@ class RunRequest(SymbolSelection):
                 remedy="swap or correct the two dates",
             )
         return self
+
+
+class DecisionMode(StrEnum):
+    """What a run does when its candidate is ready for review."""
+
+    LATER = "later"
+    AWAIT = "await"
+    AUTO_APPROVE = "auto_approve"
 
 
 class RunOptions(Config):
@@ -91,6 +100,18 @@ class RunOptions(Config):
         le=3600,
         description="Time that a GPU pool has to begin its windows before others take them "
         "(seconds).",
+    )
+    decision: DecisionMode = Field(
+        default=DecisionMode.LATER,
+        description="When every gate passes: later ends the run, and its candidate waits for "
+        "`sensequant approve`; await suspends the run until somebody decides on its page or by "
+        "command; auto_approve approves at once, in the name of the gates.",
+    )
+    decision_hours: float = Field(
+        default=168,
+        gt=0,
+        le=2160,
+        description="Time to decide (hours); then the candidate is rejected as expired.",
     )
 
     @model_validator(mode="after")

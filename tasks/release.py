@@ -16,7 +16,13 @@ from tasks.runners import default_workers
 from tasks.telling import say, telemetry_of, utc_now
 from tasks.units import run_folder
 
-__all__ = ["close_run", "judge_evidence", "open_run", "write_briefing"]
+__all__ = ["close_run", "judge_evidence", "name_run", "open_run", "write_briefing"]
+
+
+def name_run() -> str:
+    """Return the id that a new run of this flow run has, at each of its attempts."""
+    flow_run_id = str(flow_run.get_root_flow_run_id())
+    return opening.name_run(flow_run.get_scheduled_start_time(), flow_run_id)
 
 
 @task(task_run_name="open run")
@@ -31,8 +37,7 @@ def open_run(
 
     A retried flow run opens its own folder again, because its id names the folder.
     """
-    flow_run_id = str(flow_run.get_root_flow_run_id())
-    name = run_id or opening.name_run(flow_run.get_scheduled_start_time(), flow_run_id)
+    name = run_id or name_run()
     folder = run_folder(name)
     run = opening.open_run(
         folder,
@@ -46,7 +51,7 @@ def open_run(
             code_version=code_version(),
             versions=opening.library_versions(),
             is_simulated=request.source.is_simulated,
-            prefect_flow_run_id=flow_run_id,
+            prefect_flow_run_id=str(flow_run.get_root_flow_run_id()),
         ),
     )
     for stage in run.stages:

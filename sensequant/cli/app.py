@@ -20,6 +20,7 @@ from cyclopts import App, CycloptsError, Parameter
 from sensequant import __version__
 from sensequant.cli.arguments import RunArguments
 from sensequant.cli.data_commands import register_data_commands
+from sensequant.cli.decision_commands import register_decision_commands
 from sensequant.cli.model_commands import register_model_commands
 from sensequant.cli.output import console_for, print_error, print_facts, print_table
 from sensequant.cli.place import Machine, Place
@@ -44,6 +45,7 @@ app.command(calendar_app)
 features_app = App(name="features", help="What a model may see.")
 app.command(features_app)
 register_data_commands(app)
+register_decision_commands(app)
 register_model_commands(app)
 
 

@@ -338,13 +338,21 @@ def _next_steps(inputs: BriefingInputs, failed: StageRecord | None) -> tuple[str
         return (
             "Check the folder: `sha256sum -c SHA256SUMS` in the run folder.",
             "Answer the questions for manual review.",
-            f"Approve, or not, the manifest {inputs.manifest_sha256 or 'of this run'}.",
+            _how_to_decide(inputs),
         )
     if verdict.decision is Decision.REJECT:
         return ("Keep what is in production.", "Look at the gates that fail, one by one.")
     return (
         "Keep what is in production.",
         "Extend the range or the list of symbols, so that a smaller edge could be shown.",
+    )
+
+
+def _how_to_decide(inputs: BriefingInputs) -> str:
+    return (
+        f"Decide on the manifest {inputs.manifest_sha256 or 'of this run'}: by the form of the "
+        f"suspended run, or by `sensequant approve {inputs.run_id} --by NAME --reason TEXT`, or "
+        "`reject`."
     )
 
 

@@ -6,7 +6,7 @@ not belong here: gates, manifest, briefing and registry themselves (`release`), 
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from getpass import getuser
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ __all__ = ["NOT_DONE_YET", "audit", "brief", "close", "registry_of"]
 NOT_DONE_YET = [
     "The manifest is not signed.",
     "The candidate is not compared with a champion in production.",
-    "Approval, staging, promotion and rollback are not there yet.",
+    "Staging, promotion and rollback are not there yet.",
 ]
 
 _SUMMARY = "validation/validation_summary.json"
@@ -167,7 +167,9 @@ def _record_candidate(
     )
     registry = registry_of(run.folder.home)
     try:
-        return registry.record_candidate_run(result, actor=getuser(), at=at).status
+        limit = at + timedelta(hours=run.record.options.decision_hours)
+        recorded = registry.record_candidate_run(result, actor=getuser(), at=at, decide_by=limit)
+        return recorded.status
     finally:
         registry.close()
 

@@ -118,5 +118,8 @@ def test_each_universe_is_retrained_weekly_monthly_and_quarterly() -> None:
             config = TrainingConfig.model_validate(asked.get("config", {}))
             days[schedule["slug"]] = asked["recent"]["last_days"]
             assert days[schedule["slug"]] >= 2 * config.windows.window_days
+            # Where a person may wait, a person decides.
+            assert asked["options"] == {"decision": "await"}
+            assert config.teacher.tuning.n_trials == (20 if schedule["slug"] == "quarterly" else 0)
         assert days == {"weekly": 90, "monthly": 365, "quarterly": 1095}
         assert load_universe(universe, folder=UNIVERSES_FOLDER, as_of=date(2025, 6, 2))

@@ -269,7 +269,7 @@ GOOD: dict[str, Figure] = {
             GOOD,
             Decision.APPROVE,
             "A person may approve",
-            "Approve, or not, the manifest " + "c" * 9,
+            "Decide on the manifest " + "c" * 9,
         ),
         ({}, Decision.REJECT, "the evidence speaks against it", "Look at the gates that fail"),
         (
