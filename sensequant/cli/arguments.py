@@ -41,6 +41,11 @@ class RunArguments:
     runner
         Dask cluster that does the windows and crises, as dask://HOST:PORT of its scheduler; threads
         of this machine when left out.
+    gpu_pools
+        Work pools, one per GPU, that share the windows: gpu-0,gpu-1; this process alone when left
+        out.
+    pool_start_seconds
+        Time that such a pool has to begin its windows before others take them.
     skip_fetch
         Use the bars that are already stored.
     stages
@@ -67,6 +72,8 @@ class RunArguments:
     index_data: Path | None = None
     workers: int | None = None
     runner: str | None = None
+    gpu_pools: str | None = None
+    pool_start_seconds: int | None = None
     skip_fetch: Annotated[bool, Parameter(negative="")] = False
     stages: str | None = None
     config: Path | None = None

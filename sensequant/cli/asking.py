@@ -88,16 +88,16 @@ def _resumed(arguments: RunArguments, *, home: Path) -> Question:
         raise ConfigError(
             "a resumed run keeps its stages",
             where=f"--resume {arguments.resume}",
-            expected="--workers and --runner at most",
+            expected="--workers, --runner, --gpu-pools and --pool-start-seconds at most",
             found=", ".join(f"--{name.replace('_', '-')}" for name in sorted(given)),
             remedy="leave these out, or use --run with --stages",
         )
     _refuse_other_question(arguments, option=f"--resume {arguments.resume}")
     folder = find_run(home, str(arguments.resume))
     run = load_run(folder)
-    # Another machine may go on with it: who does the units is said anew each time.
-    anew = build_options(arguments)
-    options = run.record.options.model_copy(update={"workers": anew.workers, "runner": anew.runner})
+    # Another machine may go on with it: how many units and where is said anew each time.
+    stored = run.record.options.model_dump() | {"workers": None, "runner": None}
+    options = build_model(RunOptions, stored | _execution(arguments), where="options")
     return Question(folder, run.request, run.config, options)
 
 
@@ -143,16 +143,24 @@ def build_options(arguments: RunArguments) -> RunOptions:
     Raises
     ------
     ConfigError
-        A stage is unknown, or the stages are out of order.
+        A stage is unknown, the stages are out of order, or a pool is named twice.
     """
-    stages = arguments.stages
+    fields = {"skip_fetch": arguments.skip_fetch, "stages": _names(arguments.stages)}
+    return build_model(RunOptions, _given(fields) | _execution(arguments), where="options")
+
+
+def _execution(arguments: RunArguments) -> dict[str, Any]:
     fields = {
         "workers": arguments.workers,
         "runner": arguments.runner,
-        "skip_fetch": arguments.skip_fetch,
-        "stages": None if stages is None else [name.strip() for name in stages.split(",")],
+        "gpu_pools": _names(arguments.gpu_pools),
+        "pool_start_seconds": arguments.pool_start_seconds,
     }
-    return build_model(RunOptions, _given(fields), where="options")
+    return _given(fields)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _source_fields(arguments: RunArguments) -> dict[str, Any]:
@@ -174,7 +182,8 @@ def _refuse_other_question(arguments: RunArguments, *, option: str) -> None:
         raise ConfigError(
             "an existing run keeps its request and settings",
             where=option,
-            expected="--stages, --workers, --runner and --skip-fetch at most",
+            expected="options of execution at most: --stages, --skip-fetch, --workers, --runner, "
+            "--gpu-pools, --pool-start-seconds",
             found=", ".join(f"--{name.replace('_', '-')}" for name in given),
             remedy=f"leave these out, or leave out {option.split(maxsplit=1)[0]} to open a new run",
         )

@@ -81,6 +81,14 @@ def test_options_of_execution_reach_the_run() -> None:
 
     assert options.stages == (Stage.STRESS_TESTS, Stage.RELEASE_AUDIT)
     assert (options.workers, options.skip_fetch) == (3, True)
+    assert (options.gpu_pools, options.pool_start_seconds) == ((), 120)
+
+
+def test_gpu_pools_are_named_on_the_line() -> None:
+    """Their names are separated by commas, with or without spaces."""
+    options = build_options(RunArguments(gpu_pools="gpu-0, gpu-1", pool_start_seconds=30))
+
+    assert (options.gpu_pools, options.pool_start_seconds) == (("gpu-0", "gpu-1"), 30)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +97,8 @@ def test_options_of_execution_reach_the_run() -> None:
         ({"stages": "training"}, r"stages\.0"),
         ({"stages": "release_audit,stress_tests"}, "out of order"),
         ({"workers": 0}, "workers"),
+        ({"gpu_pools": "gpu-0,gpu-0"}, "pools are named twice"),
+        ({"pool_start_seconds": 1}, "pool_start_seconds"),
         ({"workers": -1, "stages": "x"}, "settings are wrong"),
     ],
 )

@@ -127,14 +127,16 @@ def test_training_refuses_other_stages(
 
 
 def test_a_resumed_run_keeps_its_stages_and_its_question(trained: Run) -> None:
-    """Request, settings and stages are its own; only the workers may be others."""
-    asked = ask(RunArguments(resume="latest", workers=7), home=trained.folder.home)
+    """Request, settings and stages are its own; workers and pools may be others."""
+    arguments = RunArguments(resume="latest", workers=7, gpu_pools="gpu-1")
+
+    asked = ask(arguments, home=trained.folder.home)
 
     assert asked == Question(
         asked.folder,
         trained.request,
         trained.config,
-        RunOptions(stages=tuple(Stage)[:3], workers=7),
+        RunOptions(stages=tuple(Stage)[:3], workers=7, gpu_pools=("gpu-1",)),
     )
     assert asked.folder.root == trained.folder.root
 
