@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
 from tasks.distillation import gather_predictions
+from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_students
 from tasks.runners import runner
 from tasks.shards import spread_windows
@@ -28,12 +29,13 @@ def train_students(run_id: str) -> State[Any]:
         windows = planned_students(run_id)
         stage.expect(len(windows.names))
         with watching_gpus(run_id):
-            spread = spread_windows(run_id, Stage.STUDENT_TRAINING, windows)
-            stage.count(spread.records)
+            known = known_windows(run_id, Stage.STUDENT_TRAINING, windows)
+            spread = spread_windows(run_id, Stage.STUDENT_TRAINING, known.left)
+            stage.count([*known.records, *spread.records])
             students = stage.collect(submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left))
         stage.finish(
             lambda: spread.add_to(gather_predictions(run_id)),
-            units=[*spread.records, *students],
+            units=[*known.records, *spread.records, *students],
             kind="student",
             max_failure_rate=failure_limit(run_id),
         )

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
+from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_teachers
 from tasks.runners import runner, submit
 from tasks.shards import spread_windows
@@ -29,12 +30,13 @@ def train_teachers(run_id: str) -> State[Any]:
         stage.expect(1 + len(windows.names))
         prepared = stage.collect([submit(prepare_rows, run_id)])
         with watching_gpus(run_id):
-            spread = spread_windows(run_id, Stage.TEACHER_TRAINING, windows)
-            stage.count(spread.records)
+            known = known_windows(run_id, Stage.TEACHER_TRAINING, windows)
+            spread = spread_windows(run_id, Stage.TEACHER_TRAINING, known.left)
+            stage.count([*known.records, *spread.records])
             teachers = stage.collect(submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left))
         stage.finish(
             lambda: spread.add_to(describe_teachers(run_id)),
-            units=[*prepared, *spread.records, *teachers],
+            units=[*prepared, *known.records, *spread.records, *teachers],
             kind="teacher",
             max_failure_rate=failure_limit(run_id),
         )

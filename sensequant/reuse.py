@@ -9,11 +9,12 @@ the bytes are compared with the note before they are written anywhere.
 """
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import model_validator
 
 from sensequant.errors import RecordError
-from sensequant.records import Record
+from sensequant.records import Outcome, Record
 from sensequant.runs import RunFolder
 from sensequant.storage import json_bytes, read_json, sha256_of_bytes, write_together
 from sensequant.units import UnitRecord
@@ -22,11 +23,18 @@ __all__ = ["MadeBefore", "bring", "remember"]
 
 
 class MadeBefore(Record):
-    """What one unit made, by path below the folder of the run that made it."""
+    """What one unit made, by path below the folder of the run that made it; a skip made nothing."""
 
     run_id: str
     record: UnitRecord
-    files: dict[str, str] = Field(min_length=1)
+    files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _success_has_files(self) -> Self:
+        if self.record.outcome is not Outcome.SKIPPED and not self.files:
+            message = "a unit that was not skipped has files"
+            raise ValueError(message)
+        return self
 
 
 def remember(folder: RunFolder, key: str, record: UnitRecord, files: dict[str, str]) -> None:
@@ -49,7 +57,7 @@ def remember(folder: RunFolder, key: str, record: UnitRecord, files: dict[str, s
 
 
 def bring(folder: RunFolder, key: str) -> MadeBefore | None:
-    """Copy the files of a unit that an earlier run made into this one.
+    """Copy the files of a unit that an earlier run made into this one, unless they are here.
 
     Returns
     -------
@@ -69,13 +77,14 @@ def bring(folder: RunFolder, key: str) -> MadeBefore | None:
     except (RecordError, ValueError):
         # Another version of sensequant wrote the note; the unit is done again and noted anew.
         return None
+    if _intact(folder, made.files) is not None:
+        return made
     contents = _intact(RunFolder(folder.home, made.run_id), made.files)
     if contents is None:
         return None
-    if made.run_id != folder.run_id:
-        # Records come last: a folder that holds its record is whole.
-        ordered = sorted(contents, key=lambda path: (path.endswith(".json"), path))
-        write_together({folder.root / path: contents[path] for path in ordered})
+    # Records come last: a folder that holds its record is whole.
+    ordered = sorted(contents, key=lambda path: (path.endswith(".json"), path))
+    write_together({folder.root / path: contents[path] for path in ordered})
     return made
 
 

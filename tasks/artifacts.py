@@ -38,6 +38,7 @@ __all__ = [
     "show_comparisons",
     "show_coverage",
     "show_discovery",
+    "show_known",
     "show_markdown",
     "show_progress",
     "show_run",
@@ -83,6 +84,23 @@ def show_units(record: StageRecord, units: Iterable[UnitRecord]) -> None:
             table=rows,
             description=f"what {record.stage} of {record.run_id} has no result for, and why",
         )
+
+
+def show_known(run_id: str, stage: Stage, units: Iterable[UnitRecord]) -> None:
+    """Show every unit that was not done because its result was known, and which run made it."""
+    create_table_artifact(
+        key=f"{_key(stage)}-cached",
+        table=[
+            {
+                "unit": unit.name,
+                "outcome": unit.outcome.value,
+                "reason": unit.reason or "",
+                "made by": unit.reused_from or run_id,
+            }
+            for unit in units
+        ],
+        description=f"what {stage} of {run_id} did not do again",
+    )
 
 
 def show_teachers(run_id: str, windows: pl.DataFrame) -> None:

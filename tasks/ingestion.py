@@ -48,6 +48,11 @@ def _reads_of_bars(_run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
     yield from ()
 
 
+def _reads_of_forecast(run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
+    # A retried run stands on the same bars, and its forecast is on the page already.
+    yield from (run.folder.data, run.folder.plan)
+
+
 def _intake(run: Run) -> IngestContext | None:
     # With skip_fetch nothing is asked of the source, so that not even a login is needed.
     return None if run.record.options.skip_fetch else intake_of(run.request.source)
@@ -124,7 +129,12 @@ def symbols_fetched(units: list[UnitRecord]) -> list[str]:
     )
 
 
-@task(task_run_name="pre-flight")
+@task(
+    task_run_name="pre-flight",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=unit_key(_reads_of_forecast),
+)
 def forecast_training(run_id: str) -> None:
     """Show on the run's page which windows will be skipped and why, before any is trained."""
     run = load_run(run_folder(run_id))

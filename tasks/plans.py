@@ -3,6 +3,7 @@
 Belongs here: reading the plan of an existing run. Does not belong here: making it.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sensequant.runs import Stage
@@ -18,6 +19,7 @@ __all__ = [
     "planned_stages",
     "planned_students",
     "planned_teachers",
+    "windows_at",
 ]
 
 
@@ -51,6 +53,15 @@ def planned_scenarios(run_id: str) -> list[str]:
 def failure_limit(run_id: str) -> float:
     """Return the share of tried units that may fail before a stage does."""
     return load_run(run_folder(run_id)).config.max_failure_rate
+
+
+def windows_at(positions: Iterable[int], windows: PlannedWindows) -> PlannedWindows:
+    """Return some of the windows, by position."""
+    kept = list(positions)
+    return PlannedWindows(
+        [windows.symbols[position] for position in kept],
+        [windows.names[position] for position in kept],
+    )
 
 
 def _parallel(windows: list[Window]) -> PlannedWindows:

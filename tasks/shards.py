@@ -11,7 +11,7 @@ done again.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,12 +34,12 @@ from sensequant.stages.context import Findings, Run, load_run
 from sensequant.stages.costs import WindowCosts
 from sensequant.units import UnitRecord
 from tasks.artifacts import show_shares
-from tasks.plans import PlannedWindows
+from tasks.plans import PlannedWindows, windows_at
 from tasks.telling import say
 from tasks.units import emit_ended, records_of, run_folder
 from tasks.watching import tell_faster_device
 
-__all__ = ["SHARD_FLOW", "ShardReport", "Spread", "collect_share", "spread_windows", "windows_of"]
+__all__ = ["SHARD_FLOW", "ShardReport", "Spread", "collect_share", "spread_windows"]
 
 SHARD_FLOW = "train-shard"
 """Name of the flow; its deployments have the names of the pools."""
@@ -151,15 +151,6 @@ def spread_windows(run_id: str, stage: Stage, windows: PlannedWindows) -> Spread
     return spread
 
 
-def windows_of(positions: Iterable[int], windows: PlannedWindows) -> PlannedWindows:
-    """Return some of the windows, by position."""
-    kept = list(positions)
-    return PlannedWindows(
-        [windows.symbols[position] for position in kept],
-        [windows.names[position] for position in kept],
-    )
-
-
 def collect_share(
     run_id: str, stage: Stage, futures: Sequence[PrefectFuture[Any]]
 ) -> list[UnitRecord]:
@@ -206,10 +197,10 @@ class _Spreading:
                     windows=len(left),
                     to=", ".join(pools) or "the process of this run",
                 )
-        self._spread.left = windows_of(left, self._windows)
+        self._spread.left = windows_at(left, self._windows)
 
     def _one_round(self, pools: list[str], left: list[int]) -> list[_Share]:
-        windows = windows_of(left, self._windows)
+        windows = windows_at(left, self._windows)
         costs = WindowCosts(self._run, self._stage, windows.symbols, windows.names)
         parts = zip(pools, costs.divide(len(pools)), strict=True)
         shares: list[_Share] = []
@@ -226,7 +217,7 @@ class _Spreading:
         return [share for share in shares if share.reason is not None]
 
     def _start(self, pool: str, positions: list[int], cost_seconds: float) -> _Share:
-        part = windows_of(positions, self._windows)
+        part = windows_at(positions, self._windows)
         names: dict[str, list[str]] = {}
         for symbol, name in zip(part.symbols, part.names, strict=True):
             names.setdefault(symbol, []).append(name)

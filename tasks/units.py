@@ -44,6 +44,7 @@ __all__ = [
     "Reads",
     "UnitFailedError",
     "UnitRef",
+    "bring_unit",
     "can_retry",
     "do_unit",
     "do_units",
@@ -168,7 +169,8 @@ def do_unit(
     try:
         _remove(outputs)
         made_as = None if key is None else key()
-        record = _brought(folder, made_as) or work()
+        known = None if made_as is None else bring_unit(folder, made_as, outputs)
+        record = known or work()
     except StorageError:
         # Nothing more can be written, telemetry neither.
         raise
@@ -239,6 +241,29 @@ def records_of(future: PrefectFuture[Any]) -> list[UnitRecord]:
     raise TypeError(message)
 
 
+def bring_unit(folder: RunFolder, key: str, makes: Iterable[Path]) -> UnitRecord | None:
+    """Bring what a run made under a key, and nothing else into the places of the unit.
+
+    Returns
+    -------
+    UnitRecord or None
+        As it was made, with the run that made it where that is another one; None where it must be
+        done.
+
+    Raises
+    ------
+    StorageError
+        The files cannot be written here.
+    """
+    made = bring(folder, key)
+    if made is None:
+        return None
+    kept = {folder.root / path for path in made.files}
+    _remove(file for file in _files_of(makes) if file not in kept)
+    reused_from = None if made.run_id == folder.run_id else made.run_id
+    return made.record.model_copy(update={"reused_from": reused_from})
+
+
 def emit_ended(
     folder: RunFolder, stage: Stage, record: UnitRecord, *, is_cached: bool = False
 ) -> None:
@@ -255,21 +280,14 @@ def emit_ended(
     )
 
 
-def _brought(folder: RunFolder, key: str | None) -> UnitRecord | None:
-    made = None if key is None else bring(folder, key)
-    if made is None:
-        return None
-    return made.record.model_copy(update={"reused_from": made.run_id})
-
-
 def _state_of(reference: UnitRef, folder: RunFolder, key: str | None) -> Any:
     record = reference.record
+    if key is not None and record.reused_from is None:
+        remember(folder, key, record, reference.files)
     if record.outcome is Outcome.SKIPPED:
         return Completed(name="Skipped", message=record.reason, data=reference)
     if record.reused_from is not None:
         return Completed(name="Reused", message=f"made by {record.reused_from}", data=reference)
-    if key is not None:
-        remember(folder, key, record, reference.files)
     return reference
 
 
@@ -292,13 +310,18 @@ def _remove(outputs: Iterable[Path]) -> None:
 
 
 def _digests(root: Path, outputs: Iterable[Path]) -> dict[str, str]:
-    files = [
+    return {
+        file.relative_to(root).as_posix(): sha256_of(file) for file in sorted(_files_of(outputs))
+    }
+
+
+def _files_of(outputs: Iterable[Path]) -> list[Path]:
+    return [
         file
         for path in outputs
         for file in ([path] if path.is_file() else path.rglob("*"))
         if file.is_file()
     ]
-    return {file.relative_to(root).as_posix(): sha256_of(file) for file in sorted(files)}
 
 
 def _is_tried_again(failure: Exception | None) -> bool:

@@ -6,6 +6,7 @@ device each process was given, and by whom the windows are done.
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,8 @@ def alone(home: Path) -> RunFolder:
 
 
 def _train(run_id: str, **options: Any) -> State[Any]:
+    # What another run made would be brought, and nothing left for the pools.
+    shutil.rmtree(Environment().home / "made", ignore_errors=True)
     # The decorator types `return_state` away where the flow itself returns a state.
     execute = cast("Callable[..., State[Any]]", historical_training)
     return execute(

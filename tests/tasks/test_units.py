@@ -32,6 +32,7 @@ from tasks.training import train_teacher
 from tasks.units import (
     UnitFailedError,
     UnitRef,
+    bring_unit,
     can_retry,
     do_unit,
     do_units,
@@ -358,18 +359,45 @@ def test_what_was_not_made_before_is_made(folder: RunFolder, change: str) -> Non
     assert (second.teacher("w") / "model.txt").read_text() == "new"
 
 
-@pytest.mark.parametrize("error", [MissingBarsError("gone"), RuntimeError("broke")])
-def test_only_success_is_kept_for_later_runs(folder: RunFolder, error: Exception) -> None:
-    """A skip is cheap to find again, and a failure is no result."""
-    try:
-        do(folder, raising(error), makes=[folder.teacher("w")], key=lambda: KEY)
-    except UnitFailedError:
-        assert isinstance(error, RuntimeError)
+def test_a_failure_is_not_kept_for_later_runs(folder: RunFolder) -> None:
+    """It is no result: whoever asks for the same does it anew."""
+    with pytest.raises(UnitFailedError):
+        do(folder, raising(RuntimeError("x")), makes=[folder.teacher("w")], key=lambda: KEY)
     second = RunFolder(folder.home, SECOND_ID)
 
     made = do(second, make_teacher(second), makes=[second.teacher("w")], key=lambda: KEY)
 
     assert isinstance(made, UnitRef)
+
+
+def test_a_skip_is_kept_with_its_reason(folder: RunFolder) -> None:
+    """The same rows are skipped for the same reason in a later run, and leave no files."""
+    gone = MissingBarsError("gone")
+    do(folder, raising(gone), makes=[folder.teacher("w")], key=lambda: KEY)
+    second = RunFolder(folder.home, SECOND_ID)
+    stale = second.teacher("w") / "model.txt"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+
+    state = do(second, make_teacher(second), makes=[second.teacher("w")], key=lambda: KEY)
+
+    assert (state.name, state.message) == ("Skipped", gone.reason)
+    assert not stale.exists()
+
+
+def test_what_this_run_made_is_its_own(folder: RunFolder) -> None:
+    """A unit whose files lie here already is brought from nowhere; only what is not its goes."""
+    place = folder.teacher("w")
+    do(folder, make_teacher(folder), makes=[place], key=lambda: KEY)
+    before = (place / "model.txt").stat()
+    (place / "trials.parquet").touch()
+
+    record = bring_unit(folder, KEY, [place])
+
+    assert record is not None
+    assert (record.outcome, record.reused_from) == (Outcome.SUCCESS, None)
+    assert (place / "model.txt").stat().st_mtime_ns == before.st_mtime_ns
+    assert [path.name for path in place.iterdir()] == ["model.txt"]
 
 
 def do_both(folder: RunFolder, work: Callable[[], list[UnitRecord]]) -> Any:
