@@ -58,7 +58,7 @@ from tasks.telling import utc_now
 
 ROOT = Path(__file__).parents[2]
 RUN_ID = "live_candidate_20250101_000000_0000abcd"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 300.0
 # Nobody reads events here or reacts to them; storing them doubles the work of the database.
 _SERVICES_WITHOUT_WORK = (
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED",

@@ -1,25 +1,29 @@
 """Facts about running a run again: what failed, changed or was lost is done, nothing else is."""
 
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Scheduled
 
 from blocks.environment import Environment, child_environment, prefect_environment
 from flows.run_history import historical_training
 from sensequant.release.manifest import SUMS_NAME, read_manifest
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions
-from sensequant.stages.context import RunSettings
+from sensequant.stages import evidence
+from sensequant.stages.context import Run, RunSettings
 from sensequant.storage import read_json, read_table, sha256_of
 from sensequant.telemetry import read_events
 
@@ -97,23 +101,101 @@ def test_retry_of_the_flow_run_itself_works_on_the_same_run(
     teaching.taught.clear()
     assert state.name == "Degraded"
 
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(flow_run_id, AwaitingRetry(), force=True)
-        again = client.read_flow_run(flow_run_id)
-    parameters = {
-        "request": market.request,
-        "config": market.config,
-        "options": UP_TO_TEACHERS,
-        "run_id": None,
-    }
-    state = cast(
-        "State[Any]",
-        run_flow(historical_training, flow_run=again, parameters=parameters, return_type="state"),
-    )
+    state = retried(flow_run_id, market, options=UP_TO_TEACHERS)
 
     assert state.name == "Completed"
     assert [path.name for path in (home / "runs").iterdir()] == [folder.run_id]
     assert teaching.taught == [BAD]
+
+
+def executed_run(flow_run: FlowRun, market: RunSettings, **fields: Any) -> State[Any]:
+    """Execute a run that the server knows, as its worker does."""
+    parameters = {"request": market.request, "config": market.config, "run_id": None} | fields
+    return cast(
+        "State[Any]",
+        run_flow(
+            historical_training, flow_run=flow_run, parameters=parameters, return_type="state"
+        ),
+    )
+
+
+def retried(flow_run_id: UUID | str, market: RunSettings, **fields: Any) -> State[Any]:
+    """Do what the button Retry does, and what a worker does then."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(str(flow_run_id)), AwaitingRetry(), force=True)
+        again = client.read_flow_run(UUID(str(flow_run_id)))
+    return executed_run(again, market, **fields)
+
+
+def test_a_run_of_last_week_is_taken_up_where_it_was(
+    home: Path, market: RunSettings, teaching: Any
+) -> None:
+    """Its folder has the day of last week, and what it made is known without Prefect's results."""
+    last_week = datetime.now(UTC) - timedelta(days=7)
+    with get_client(sync_client=True) as client:
+        created = client.create_flow_run(
+            historical_training, state=Scheduled(scheduled_time=last_week)
+        )
+    teaching.errors[BAD] = RuntimeError("a tree fell")
+    state = executed_run(created, market, options=UP_TO_TEACHERS)
+    assert state.name == "Degraded"
+    (root,) = (home / "runs").iterdir()
+    assert root.name.startswith(f"live_candidate_{last_week:%Y%m%d_%H%M%S}")
+    shutil.rmtree(home / "prefect" / "results")
+    teaching.errors.clear()
+    teaching.taught.clear()
+
+    state = retried(created.id, market, options=UP_TO_TEACHERS)
+
+    assert state.name == "Completed"
+    assert list((home / "runs").iterdir()) == [root]
+    assert teaching.taught == [BAD]
+
+
+def test_a_stage_that_failed_is_done_again_and_those_after_it(
+    folder: RunFolder,
+    finished: RunFolder,
+    train: Train,
+    teaching: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No unit before it is executed a second time, and the evidence is the same."""
+
+    def break_down(_run: Run) -> None:
+        message = "no paper"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "validate_scores", break_down)
+        state = train()
+    assert state.is_failed()
+    assert "model_validation failed: RuntimeError: no paper" in str(state.message)
+    assert read_json(folder.run)["failed_stage"] == "model_validation"
+    teaching.taught.clear()
+
+    state = train()
+
+    assert state.name == "Completed"
+    assert teaching.taught == []
+    assert {name.split()[0] for name in executed(folder)} == {"stress"}
+    assert read_json(folder.run)["failed_stage"] is None
+    assert_same_evidence(folder, finished)
+
+
+def test_other_code_makes_every_window_stale(
+    train: Train, teaching: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another version of the sources made is not trusted, in the same run neither."""
+    train(options=UP_TO_TEACHERS)
+    first = sorted(teaching.taught)
+    teaching.taught.clear()
+    for module in ("tasks.units", "sensequant.stages.training"):
+        monkeypatch.setattr(f"{module}.code_version", lambda: "other code")
+
+    train(options=UP_TO_TEACHERS)
+
+    assert sorted(teaching.taught) == first
+    assert len(first) == 6
 
 
 def test_files_that_were_lost_are_made_again(
@@ -256,7 +338,7 @@ def test_a_killed_run_is_taken_up_where_it_was(
     child: "subprocess.Popen[bytes]",
 ) -> None:
     """Killed amid the third teacher and run again, a run stands on the same evidence."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 600
     while not (folder.home / "amid").exists():
         assert child.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "no teacher was trained in time"

@@ -138,7 +138,7 @@ def home(server: Environment, tmp_path_factory: pytest.TempPathFactory) -> Gener
 
 
 def _wait_until_online(client: SyncPrefectClient) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     for pool in POOLS:
         while not any(
             worker.status is WorkerStatus.ONLINE
