@@ -76,8 +76,8 @@ def test_a_second_run_on_the_same_bars_trains_nothing(
             if run["name"] == "windows done before"
         }
 
-    # Two stocks and one that is not listed yet; students of all symbols at once beside them.
-    counts = ("9 of 9 windows, 9", "12 of 12 windows, 12")
+    # Four windows of each of three stocks; students of all symbols at once beside them.
+    counts = ("12 of 12 windows, 12", "16 of 16 windows, 16")
     expected = {("Cached", f"{count} of them made by other runs") for count in counts}
     assert eventually(lambda: known() == expected)
     for key, kind in (
