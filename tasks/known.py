@@ -4,7 +4,7 @@ Belongs here: which windows of a stage need not be done again, and saying so on 
 not belong here: doing one (`tasks.units`), and how what was made is found (`sensequant.reuse`).
 
 A task run for each known window would cost more than most fits; with one for all of them, a retry
-of three windows among hundreds takes seconds (docs/adr/0014).
+of three windows among hundreds takes seconds (docs/adr/0017).
 """
 
 from collections.abc import Callable, Mapping, Sequence
