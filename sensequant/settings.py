@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from sensequant.errors import ConfigError
 from sensequant.evaluation.backtest import BacktestConfig
 from sensequant.evaluation.costs import CostConfig
-from sensequant.evaluation.significance import SignificanceConfig
+from sensequant.evaluation.hypotheses import SignificanceConfig
 from sensequant.evaluation.validation import ValidationConfig
 from sensequant.features.registry import FeatureConfig
 from sensequant.labels import LabelConfig

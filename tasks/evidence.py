@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from sensequant.stages import evidence
+from sensequant.stages import evidence, statistical_tests
 from sensequant.stages.context import Findings, load_run
 from tasks.artifacts import show_markdown
 from tasks.units import run_folder
@@ -20,5 +20,7 @@ def validate_scores(run_id: str) -> Findings:
 
 @task(task_run_name="assess returns")
 def assess_returns(run_id: str) -> Findings:
-    """Test the net returns against chance and against NIFTY 50."""
-    return evidence.assess_significance(load_run(run_folder(run_id)))
+    """Test the net returns against chance, NIFTY 50 and everything else that was tried."""
+    page, findings = statistical_tests.assess_significance(load_run(run_folder(run_id)))
+    show_markdown("statistical-tests-page", page, description=f"statistical tests of {run_id}")
+    return findings

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import ArrayLike, NDArray
 
 from sensequant.errors import ConfigError, DataError
@@ -81,6 +80,9 @@ def block_length(values: ArrayLike, *, min_block: int = 1) -> int:
     least = max(1, min_block)
     if series.size < _FEWEST_FOR_BLOCKS or np.ptp(series) == 0:
         return least
+    # With what it brings along, `arch` is two thirds of the memory of a process that never draws.
+    from arch.bootstrap import optimal_block_length  # noqa: PLC0415
+
     table = cast("Any", optimal_block_length(series))
     found = float(table["stationary"].iloc[0])
     return max(least, int(np.ceil(found))) if np.isfinite(found) else least
@@ -114,6 +116,8 @@ def stationary_draws(
     numpy.ndarray
         Shape (n_draws, m), m numbers per draw.
     """
+    from arch.bootstrap import StationaryBootstrap  # noqa: PLC0415
+
     resampler = StationaryBootstrap(block_sessions, values, seed=np.random.default_rng(seed))
     rows = [
         np.atleast_1d(np.asarray(statistic(cast("Any", data[0])), dtype=np.float64))

@@ -13,7 +13,6 @@ Sources
 - W. K. Newey and K. D. West (1987, 1994): HAC errors; lags floor(4 (n / 100)^(2/9)).
 - D. H. Bailey and M. López de Prado (2012, 2014): see `evaluation.sharpe`.
 - M. C. Jensen (1968): alpha. T. H. Goodwin (1998), "The Information Ratio".
-- A. W. Lo (2002), "The Statistics of Sharpe Ratios": the error behind the detectable Sharpe ratio.
 """
 
 import math
@@ -31,22 +30,33 @@ from sensequant.evaluation.bootstrap import (
     stationary_bootstrap_interval,
     stationary_draws,
 )
-from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig, TestResult
+from sensequant.evaluation.hypotheses import (
+    ReturnSeries,
+    TestResult,
+    TrialCount,
+    answered,
+    unanswered,
+    unfit,
+)
 from sensequant.evaluation.measures import annual_volatility, sharpe_ratio
 from sensequant.evaluation.sharpe import expected_max_sharpe, probabilistic_sharpe
 from sensequant.records import derive_seed
 
 __all__ = [
+    "HacFit",
     "alpha_beta",
     "deflated_sharpe_test",
-    "detectable_sharpe",
+    "effective_size",
+    "hac_fit",
     "hac_lags",
     "information_ratio",
     "mean_excess_bootstrap",
     "mean_excess_newey_west",
+    "mean_test",
     "probabilistic_sharpe_test",
     "sharpe_estimate",
     "tracking_error",
+    "unfit_pair",
 ]
 
 _RESIDUAL_NOISE = 1e-12
@@ -56,7 +66,9 @@ _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
+class HacFit:
+    """A least-squares fit with HAC errors; `freedom` are the degrees of freedom left."""
+
     estimates: _Floats
     errors: _Floats
     freedom: float
@@ -65,6 +77,28 @@ class _Fit:
 def hac_lags(n: int, horizon_sessions: int) -> int:
     """Return the lags of HAC errors: max(h - 1, floor(4 (n / 100)^(2/9)))."""
     return max(horizon_sessions - 1, math.floor(4 * (n / 100) ** (2 / 9)))
+
+
+def hac_fit(values: _Floats, design: _Floats, lags: int) -> HacFit:
+    """Regress values, shape (n,), on the columns of a design, shape (n, k), with HAC errors."""
+    model = cast("Any", OLS(values, design))
+    options = {"maxlags": lags, "use_correction": True}
+    fit = model.fit(cov_type="HAC", cov_kwds=options, use_t=True)
+    return HacFit(np.asarray(fit.params), np.asarray(fit.bse), float(fit.df_resid))
+
+
+def effective_size(values: _Floats, horizon: int) -> tuple[float, int]:
+    """Return how many independent values tell as much about the mean, and the lags behind that."""
+    lags = hac_lags(values.size, horizon)
+    error = hac_fit(values, np.ones((values.size, 1)), lags).errors[0]
+    return float(values.var(ddof=1) / error**2), lags
+
+
+def unfit_pair(data: ReturnSeries) -> str | None:
+    """Return why returns beside the benchmark cannot be tested, or None."""
+    if data.benchmark.size == 0:
+        return "no benchmark"
+    return unfit(data.paired_net, data) or unfit(data.excess, data)
 
 
 def sharpe_estimate(data: ReturnSeries) -> TestResult:
@@ -76,7 +110,7 @@ def sharpe_estimate(data: ReturnSeries) -> TestResult:
         source="Sharpe (1994); interval by Politis and Romano (1994)",
         assumptions="Stationary returns; excess over the constant risk-free return.",
     )
-    reason = _unfit(data.net, data.config)
+    reason = unfit(data.net, data)
 
     def ratio(values: _Floats) -> float | None:
         return sharpe_ratio(values, risk_free_daily=data.risk_free, sessions_per_year=data.yearly)
@@ -94,9 +128,9 @@ def mean_excess_bootstrap(data: ReturnSeries) -> TestResult:
         assumptions="Stationary, weakly dependent excess returns.",
     )
     values = data.excess
-    reason = _unfit_pair(data)
+    reason = unfit_pair(data)
     if reason:
-        return _without(blank, values.size, reason)
+        return unanswered(blank, values.size, reason)
     block = block_length(values, min_block=data.horizon)
     seed = derive_seed(data.seed, blank.name)
     draws = stationary_draws(
@@ -105,9 +139,9 @@ def mean_excess_bootstrap(data: ReturnSeries) -> TestResult:
     mean = float(values.mean())
     tail = (1 - data.config.confidence) / 2
     lower, upper = np.quantile(draws, [tail, 1 - tail]) * data.yearly
-    return _with(
+    return answered(
         blank,
-        data,
+        data.config,
         statistic=mean,
         p_value=float((1 + (draws - mean >= mean).sum()) / (1 + draws.size)),
         estimate=mean * data.yearly,
@@ -130,13 +164,17 @@ def mean_excess_newey_west(data: ReturnSeries) -> TestResult:
         source="Newey and West (1987)",
         assumptions="Stationary, weakly dependent excess returns; large sample.",
     )
-    reason = _unfit_pair(data)
+    return mean_test(blank, data)
+
+
+def mean_test(blank: TestResult, data: ReturnSeries) -> TestResult:
+    """Answer a test of the mean net return over the benchmark by a t-test with HAC errors."""
+    reason = unfit_pair(data)
     if reason:
-        return _without(blank, data.excess.size, reason)
-    lags = hac_lags(data.excess.size, data.horizon)
-    fit = _hac_fit(data.excess, np.ones((data.excess.size, 1)), lags)
+        return unanswered(blank, data.excess.size, reason)
+    n_effective, lags = effective_size(data.excess, data.horizon)
+    fit = hac_fit(data.excess, np.ones((data.excess.size, 1)), lags)
     result = _t_test(blank, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags)
-    n_effective, _ = _effective_size(data.excess, data.horizon)
     return result.model_copy(update={"n_effective": n_effective})
 
 
@@ -152,18 +190,16 @@ def probabilistic_sharpe_test(data: ReturnSeries) -> TestResult:
     return _sharpe_test(blank, data, benchmark_sharpe=0.0)
 
 
-def deflated_sharpe_test(data: ReturnSeries, n_trials: int, variance: float | None) -> TestResult:
+def deflated_sharpe_test(data: ReturnSeries, trials: TrialCount) -> TestResult:
     """Test the Sharpe ratio against the best that as many trials reach without skill.
 
     Parameters
     ----------
     data
         The returns.
-    n_trials
-        Number of distinct configurations tried.
-    variance
-        Variance of their Sharpe ratios per session; None when unknown, which is only enough for
-        one trial.
+    trials
+        How often these data were tried. One trial needs no variance; with more and no variance,
+        or with a ledger that was altered, there is no figure.
     """
     blank = TestResult(
         name="deflated_sharpe",
@@ -172,11 +208,18 @@ def deflated_sharpe_test(data: ReturnSeries, n_trials: int, variance: float | No
         source="Bailey and López de Prado (2014)",
         assumptions="As the probabilistic Sharpe ratio; trials independent of each other.",
     )
-    if n_trials > 1 and variance is None:
-        reason = f"the variance of the Sharpe ratios of {n_trials} trials is not known"
-        return _without(blank, data.net.size, reason)
-    best = expected_max_sharpe(n_trials, variance or 0.0)
-    return _sharpe_test(blank, data, benchmark_sharpe=best)
+    reason = trials.reason
+    if trials.n_trials > 1 and trials.sharpe_variance is None:
+        reason = reason or (
+            f"the variance of the Sharpe ratios of {trials.n_trials} trials is not known"
+        )
+    if reason:
+        return unanswered(blank, data.net.size, reason)
+    best = expected_max_sharpe(trials.n_trials, trials.sharpe_variance or 0.0)
+    found = _sharpe_test(blank, data, benchmark_sharpe=best)
+    told = {"n_trials": float(trials.n_trials), "trial_sharpe_variance": trials.sharpe_variance}
+    known = {name: value for name, value in told.items() if value is not None}
+    return found.model_copy(update={"inputs": found.inputs | known})
 
 
 def alpha_beta(data: ReturnSeries) -> tuple[TestResult, TestResult]:
@@ -196,12 +239,12 @@ def alpha_beta(data: ReturnSeries) -> tuple[TestResult, TestResult]:
         assumptions=alpha.assumptions,
     )
     n = data.paired_net.size
-    reason = _unfit_pair(data) or _unfit(data.benchmark, data.config)
+    reason = unfit_pair(data) or unfit(data.benchmark, data)
     if reason:
-        return _without(alpha, n, reason), _without(beta, n, reason)
+        return unanswered(alpha, n, reason), unanswered(beta, n, reason)
     lags = hac_lags(n, data.horizon)
     design = np.column_stack([np.ones(n), data.benchmark - data.risk_free])
-    fit = _hac_fit(data.paired_net - data.risk_free, design, lags)
+    fit = hac_fit(data.paired_net - data.risk_free, design, lags)
     return (
         _t_test(alpha, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags),
         _t_test(beta, data, fit, 1, scale=1.0, unit="ratio", lags=lags),
@@ -221,7 +264,7 @@ def information_ratio(data: ReturnSeries) -> TestResult:
     def ratio(values: _Floats) -> float | None:
         return sharpe_ratio(values, sessions_per_year=data.yearly)
 
-    return _bootstrapped(blank, data, data.excess, ratio, reason=_unfit_pair(data))
+    return _bootstrapped(blank, data, data.excess, ratio, reason=unfit_pair(data))
 
 
 def tracking_error(data: ReturnSeries) -> TestResult:
@@ -237,39 +280,14 @@ def tracking_error(data: ReturnSeries) -> TestResult:
     def error(values: _Floats) -> float | None:
         return annual_volatility(values, data.yearly)
 
-    reason = _unfit_pair(data)
+    reason = unfit_pair(data)
     return _bootstrapped(blank, data, data.excess, error, reason=reason, unit="fraction per year")
 
 
-def detectable_sharpe(data: ReturnSeries) -> TestResult:
-    """Return the least annual Sharpe ratio that so many sessions would have shown."""
-    blank = TestResult(
-        name="detectable_sharpe",
-        null=None,
-        alternative=None,
-        source="Lo (2002); effective sample by Newey and West (1987)",
-        assumptions="One-sided test of a Sharpe ratio near zero; large sample.",
-    )
-    reason = _unfit(data.net, data.config)
-    if reason:
-        return _without(blank, data.net.size, reason)
-    n_effective, lags = _effective_size(data.net, data.horizon)
-    reach = float(stats.norm.ppf(data.config.confidence) + stats.norm.ppf(data.config.power))
-    return _with(
-        blank,
-        data,
-        estimate=reach * math.sqrt(data.yearly / n_effective),
-        unit=f"annual Sharpe ratio detected with power {data.config.power:g}",
-        n=data.net.size,
-        n_effective=n_effective,
-        lags=lags,
-    )
-
-
 def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: float) -> TestResult:
-    reason = _unfit(data.net, data.config)
+    reason = unfit(data.net, data)
     if reason:
-        return _without(blank, data.net.size, reason)
+        return unanswered(blank, data.net.size, reason)
     session_sharpe = cast(
         "float", sharpe_ratio(data.net, risk_free_daily=data.risk_free, sessions_per_year=1)
     )
@@ -283,14 +301,15 @@ def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: flo
         kurtosis=kurtosis,
     )
     if probability is None:
-        return _without(blank, data.net.size, "the variance of the Sharpe ratio is not positive")
-    return _with(
+        return unanswered(blank, data.net.size, "the variance of the Sharpe ratio is not positive")
+    return answered(
         blank,
-        data,
+        data.config,
         statistic=float(stats.norm.ppf(probability)) if 0 < probability < 1 else None,
         p_value=1 - probability,
         estimate=probability,
         unit="probability",
+        no_interval="a probability",
         n=data.net.size,
         inputs={
             "sharpe_session": session_sharpe,
@@ -311,7 +330,7 @@ def _bootstrapped(
     unit: str = "annual ratio",
 ) -> TestResult:
     if reason:
-        return _without(blank, values.size, reason)
+        return unanswered(blank, values.size, reason)
     seed = derive_seed(data.seed, blank.name)
     found = stationary_bootstrap_interval(
         values,
@@ -321,9 +340,9 @@ def _bootstrapped(
         seed=seed,
         min_block=data.horizon,
     )
-    return _with(
+    return answered(
         blank,
-        data,
+        data.config,
         estimate=found.estimate,
         unit=unit,
         lower=found.lower,
@@ -339,7 +358,7 @@ def _bootstrapped(
 def _t_test(
     blank: TestResult,
     data: ReturnSeries,
-    fit: _Fit,
+    fit: HacFit,
     place: int,
     *,
     scale: float,
@@ -349,14 +368,14 @@ def _t_test(
     estimate, error = float(fit.estimates[place]), float(fit.errors[place])
     n = data.paired_net.size
     if error <= _RESIDUAL_NOISE * float(data.paired_net.std()):
-        return _without(blank, n, "the returns follow the benchmark exactly")
+        return unanswered(blank, n, "the returns follow the benchmark exactly")
     statistic = estimate / error
     is_two_sided = blank.alternative is not None and "!=" in blank.alternative
     p_value = 2 * stats.t.sf(abs(statistic), fit.freedom) if is_two_sided else None
     reach = float(stats.t.ppf((1 + data.config.confidence) / 2, fit.freedom)) * error
-    return _with(
+    return answered(
         blank,
-        data,
+        data.config,
         statistic=statistic,
         p_value=float(stats.t.sf(statistic, fit.freedom) if p_value is None else p_value),
         estimate=estimate * scale,
@@ -366,42 +385,3 @@ def _t_test(
         n=n,
         lags=lags,
     )
-
-
-def _hac_fit(values: _Floats, design: _Floats, lags: int) -> _Fit:
-    model = cast("Any", OLS(values, design))
-    options = {"maxlags": lags, "use_correction": True}
-    fit = model.fit(cov_type="HAC", cov_kwds=options, use_t=True)
-    return _Fit(np.asarray(fit.params), np.asarray(fit.bse), float(fit.df_resid))
-
-
-def _effective_size(values: _Floats, horizon: int) -> tuple[float, int]:
-    lags = hac_lags(values.size, horizon)
-    error = _hac_fit(values, np.ones((values.size, 1)), lags).errors[0]
-    return float(values.var(ddof=1) / error**2), lags
-
-
-def _unfit(values: _Floats, config: SignificanceConfig) -> str | None:
-    if values.size < config.min_sessions:
-        return f"{values.size} sessions are too few, at least {config.min_sessions} are needed"
-    if sharpe_ratio(values) is None:
-        return "the returns do not vary"
-    return None
-
-
-def _unfit_pair(data: ReturnSeries) -> str | None:
-    if data.benchmark.size == 0:
-        return "no benchmark"
-    return _unfit(data.excess, data.config)
-
-
-def _without(blank: TestResult, n: int, reason: str) -> TestResult:
-    return blank.model_copy(update={"n": n, "reason": reason})
-
-
-def _with(blank: TestResult, data: ReturnSeries, **figures: Any) -> TestResult:
-    p_value = cast("float | None", figures.get("p_value"))
-    has_interval = figures.get("lower") is not None
-    figures["rejects_null"] = None if p_value is None else p_value < 1 - data.config.confidence
-    figures["confidence"] = data.config.confidence if has_interval else None
-    return TestResult.model_validate(blank.model_dump() | figures)

@@ -1,25 +1,35 @@
 """Whether daily net returns could have come about without any skill.
 
-Belongs here: the assessment of one series of net returns against its benchmark: which tests, on
-which rows. Does not belong here: the tests one by one (`evaluation.inference`), the returns
-themselves (`evaluation.backtest`), what is decided from the tests (`release`).
+Belongs here: the assessment of one series of net returns against its benchmark, its baselines and
+all that was tried beside it: which tests, on which rows. Does not belong here: the tests one by one
+(`evaluation.inference`, `paired`, `multiple_testing`, `power`), the returns themselves
+(`evaluation.backtest`), counting trials (`sensequant.trials`), what is decided from the tests
+(`release`).
 
 Every result names its null, its alternative, its source and its assumptions. A test that these
 data cannot answer has no figures and a `reason`; an absent p-value is never a pass.
+
+This module loads the statistical libraries; who only reads a report takes `hypotheses`.
 """
 
 import math
-from datetime import date
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from sensequant.errors import ConfigError, DataError
-from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig, TestResult
+from sensequant.evaluation.hypotheses import (
+    RankedRows,
+    ReturnSeries,
+    SignificanceConfig,
+    SignificanceReport,
+    TestResult,
+    TrialCount,
+)
 from sensequant.evaluation.inference import (
     alpha_beta,
     deflated_sharpe_test,
-    detectable_sharpe,
     information_ratio,
     mean_excess_bootstrap,
     mean_excess_newey_west,
@@ -27,77 +37,91 @@ from sensequant.evaluation.inference import (
     sharpe_estimate,
     tracking_error,
 )
-from sensequant.records import Finite, Record
+from sensequant.evaluation.multiple_testing import (
+    Candidates,
+    candidate_discoveries,
+    candidate_tests,
+    overfitting_probability,
+    superior_candidates,
+    symbol_discoveries,
+    symbol_tests,
+)
+from sensequant.evaluation.paired import mean_difference, sharpe_difference
+from sensequant.evaluation.power import detectable_auc, detectable_sharpe
 
-__all__ = [
-    "SignificanceConfig",
-    "SignificanceReport",
-    "TestResult",
-    "assess",
-]
+if TYPE_CHECKING:
+    from datetime import date
 
-_NOT_DONE_YET = (
-    "Probability of backtest overfitting by combinatorially symmetric cross-validation (PBO).",
-    "Superior predictive ability over all students (Hansen 2005).",
-    "Step-wise multiple testing over all students (Romano and Wolf 2005).",
-    "False-discovery control over symbols (Benjamini and Hochberg 1995).",
-    "Test of the difference of two Sharpe ratios (Ledoit and Wolf 2008).",
+__all__ = ["BENCHMARK", "Assessment", "OutOfSample", "assess"]
+
+BENCHMARK = "nifty50"
+"""What the benchmark is called among the baselines."""
+
+_NO_SCORES = pl.DataFrame(
+    schema={
+        "symbol": pl.String,
+        "session_number": pl.Int64,
+        "score": pl.Float64,
+        "forward_return": pl.Float64,
+    }
 )
 _COLUMNS = ("session", "net_return", "benchmark_return")
 
 
-class SignificanceReport(Record):
-    """All tests on one series of net returns."""
+@dataclass(frozen=True, slots=True)
+class OutOfSample:
+    """Everything that was measured out of sample and is put to the test.
 
-    first_session: date | None
-    last_session: date | None
-    n_sessions: int
-    n_benchmark_sessions: int
-    horizon_sessions: int
-    n_trials: int
-    trial_sharpe_variance: Finite | None
-    tests: tuple[TestResult, ...]
-    not_done_yet: tuple[str, ...]
-
-    def of(self, name: str) -> TestResult:
-        """Return the test of that name.
-
-        Raises
-        ------
-        ConfigError
-            There is none.
-        """
-        for test in self.tests:
-            if test.name == name:
-                return test
-        raise ConfigError(
-            "no such test", expected=", ".join(test.name for test in self.tests), found=name
-        )
-
-
-def assess(
-    returns: pl.DataFrame,
-    *,
-    n_trials: int,
-    trial_sharpe_variance: float | None,
-    horizon_sessions: int,
-    seed: int,
-    config: SignificanceConfig,
-) -> SignificanceReport:
-    """Run all tests on net returns and those on their excess over the benchmark.
-
-    Parameters
+    Attributes
     ----------
     returns
         session (unique, ascending), net_return, benchmark_return; the last may be null wholly or
         in part: tests with a benchmark use the sessions that have one.
-    n_trials
-        Number of distinct model configurations tried on these data, this one included.
-    trial_sharpe_variance
-        Variance over the trials of their Sharpe ratios **per session**; None when unknown, which
-        is only enough for a single trial.
     horizon_sessions
         Overlap of positions: least block and lag length.
+    trials
+        How often these data were tried, this time included.
+    n_trades
+        Purchases and sales behind the returns; None where that is not known.
+    baselines
+        session, and one column of net returns per rule to beat, null where it has none.
+    candidates
+        session, and one column of net returns per candidate that was ever tried on these sessions.
+    own
+        The column of `candidates` that holds the returns.
+    scores
+        symbol, session_number, score, forward_return of every scored row.
+    ranked
+        How well the scores rank, with its interval.
+    """
+
+    returns: pl.DataFrame
+    horizon_sessions: int
+    trials: TrialCount
+    n_trades: int | None = None
+    baselines: pl.DataFrame | None = None
+    candidates: pl.DataFrame | None = None
+    own: str | None = None
+    scores: pl.DataFrame | None = None
+    ranked: RankedRows | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The report, and the tables of the two families of tests that it sums up."""
+
+    report: SignificanceReport
+    by_symbol: pl.DataFrame
+    by_candidate: pl.DataFrame
+
+
+def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Assessment:
+    """Run all tests.
+
+    Parameters
+    ----------
+    found
+        What is put to the test.
     seed
         Seed from which every test derives its own.
     config
@@ -106,54 +130,103 @@ def assess(
     Raises
     ------
     ConfigError
-        Fewer than one trial, a negative variance or no horizon.
+        No horizon.
     DataError
         A column is missing, sessions are not ascending, a return is not finite.
     """
-    _check_request(n_trials, trial_sharpe_variance, horizon_sessions)
-    frame = _checked(returns)
+    if found.horizon_sessions < 1:
+        raise ConfigError(
+            "assessment was asked for something impossible",
+            expected="horizon_sessions >= 1",
+            found=str(found.horizon_sessions),
+        )
+    frame = _checked(found.returns)
     paired = frame.drop_nulls("benchmark_return")
-    yearly = config.sessions_per_year
-    data = ReturnSeries(
-        net=frame["net_return"].to_numpy(),
-        paired_net=paired["net_return"].to_numpy(),
-        benchmark=paired["benchmark_return"].to_numpy(),
-        risk_free=math.expm1(math.log1p(config.annual_risk_free_frac) / yearly),
-        horizon=horizon_sessions,
-        seed=seed,
-        config=config,
-    )
+    data = _series(frame, paired, found, seed=seed, config=config)
+    tried = Candidates.of(frame, _tried(found, frame), found.own or _OWN)
+    by_candidate = candidate_tests(tried, data)
+    scores = _NO_SCORES if found.scores is None else found.scores
+    by_symbol = symbol_tests(scores, horizon_sessions=found.horizon_sessions, config=config)
+    reason = found.trials.reason
     tests = (
         sharpe_estimate(data),
         mean_excess_bootstrap(data),
         mean_excess_newey_west(data),
         probabilistic_sharpe_test(data),
-        deflated_sharpe_test(data, n_trials, trial_sharpe_variance),
+        deflated_sharpe_test(data, found.trials),
         *alpha_beta(data),
         information_ratio(data),
         tracking_error(data),
+        sharpe_difference(data, BENCHMARK),
+        *_against_baselines(frame, found.baselines, data),
+        *superior_candidates(tried, data, reason=reason),
+        overfitting_probability(tried, config, reason=reason),
+        candidate_discoveries(by_candidate, config),
+        symbol_discoveries(by_symbol, config),
         detectable_sharpe(data),
+        detectable_auc(found.ranked, config),
     )
-    return SignificanceReport(
+    report = SignificanceReport(
         first_session=cast("date | None", frame["session"].min()),
         last_session=cast("date | None", frame["session"].max()),
         n_sessions=frame.height,
         n_benchmark_sessions=paired.height,
-        horizon_sessions=horizon_sessions,
-        n_trials=n_trials,
-        trial_sharpe_variance=trial_sharpe_variance,
+        horizon_sessions=found.horizon_sessions,
+        trials=found.trials,
         tests=tests,
-        not_done_yet=_NOT_DONE_YET,
+        not_done_yet=(),
+    )
+    return Assessment(report, by_symbol, by_candidate)
+
+
+_OWN = "this run"
+
+
+def _tried(found: OutOfSample, frame: pl.DataFrame) -> pl.DataFrame:
+    if found.candidates is not None:
+        return found.candidates
+    return frame.select("session", pl.col("net_return").alias(_OWN))
+
+
+def _series(
+    frame: pl.DataFrame,
+    paired: pl.DataFrame,
+    found: OutOfSample,
+    *,
+    seed: int,
+    config: SignificanceConfig,
+) -> ReturnSeries:
+    yearly = config.sessions_per_year
+    return ReturnSeries(
+        net=frame["net_return"].to_numpy(),
+        paired_net=paired["net_return"].to_numpy(),
+        benchmark=paired["benchmark_return"].to_numpy(),
+        risk_free=math.expm1(math.log1p(config.annual_risk_free_frac) / yearly),
+        horizon=found.horizon_sessions,
+        seed=seed,
+        config=config,
+        n_trades=found.n_trades,
     )
 
 
-def _check_request(n_trials: int, variance: float | None, horizon_sessions: int) -> None:
-    if n_trials < 1 or (variance or 0.0) < 0 or horizon_sessions < 1:
-        raise ConfigError(
-            "assessment was asked for something impossible",
-            expected="n_trials >= 1, trial_sharpe_variance >= 0, horizon_sessions >= 1",
-            found=f"{n_trials}, {variance}, {horizon_sessions}",
+def _against_baselines(
+    frame: pl.DataFrame, baselines: pl.DataFrame | None, data: ReturnSeries
+) -> list[TestResult]:
+    if baselines is None:
+        return []
+    both = frame.join(baselines, on="session", how="left", maintain_order="left")
+    tests: list[TestResult] = []
+    for name in baselines.columns:
+        if name == "session":
+            continue
+        known = both.drop_nulls(name)
+        beside = replace(
+            data,
+            paired_net=known["net_return"].to_numpy(),
+            benchmark=known[name].cast(pl.Float64).to_numpy(),
         )
+        tests += [mean_difference(beside, name), sharpe_difference(beside, name)]
+    return tests
 
 
 def _checked(returns: pl.DataFrame) -> pl.DataFrame:

@@ -18,8 +18,7 @@ import jinja2
 from pydantic import BaseModel
 
 from sensequant.evaluation.figures import Figure as MeasuredFigure
-from sensequant.evaluation.hypotheses import TestResult
-from sensequant.evaluation.significance import SignificanceReport
+from sensequant.evaluation.hypotheses import SignificanceReport, TestResult
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import Outcome
 from sensequant.release.briefing_model import (

@@ -9,8 +9,7 @@ A report that does not exist gives figures without a value and with the reason.
 from collections.abc import Iterable
 
 from sensequant.evaluation.figures import Figure as MeasuredFigure
-from sensequant.evaluation.hypotheses import TestResult
-from sensequant.evaluation.significance import SignificanceReport
+from sensequant.evaluation.hypotheses import SignificanceReport, TestResult
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import Record
 from sensequant.release.gates import Evidence, EvidenceRef, Figure

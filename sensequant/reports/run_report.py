@@ -16,7 +16,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sensequant.evaluation.figures import Figure, absent_figure
-from sensequant.evaluation.significance import SignificanceReport
+from sensequant.evaluation.hypotheses import SignificanceReport
 from sensequant.evaluation.validation import Validation
 from sensequant.release.gates import Decision, Verdict
 from sensequant.reports.model_evidence import ModelEvidence

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from sensequant.evaluation.hypotheses import TestResult
-from sensequant.evaluation.significance import SignificanceReport
+from sensequant.evaluation.hypotheses import SignificanceReport, TestResult
 from sensequant.release.gates import Direction, Gate, Nature, Verdict
 from sensequant.reports.tables import (
     Column,
@@ -66,7 +65,16 @@ _TEST_NAMES = {
     "sharpe_ratio": "Sharpe ratio over the risk-free rate",
     "probabilistic_sharpe": "Probabilistic Sharpe ratio",
     "deflated_sharpe": "Deflated Sharpe ratio",
+    "sharpe_difference_nifty50": "Sharpe ratio over that of NIFTY 50",
+    "sharpe_difference_universe": "Sharpe ratio over that of the universe held",
+    "mean_excess_universe": "Mean return over the universe held",
+    "superior_predictive_ability": "Best of all candidates (SPA)",
+    "step_m": "This candidate among all (step-M)",
+    "overfitting_probability": "Probability of backtest overfitting",
+    "false_discovery_runs": "This candidate among all (false discoveries)",
+    "false_discovery_symbols": "Symbols whose scores tell (false discoveries)",
     "detectable_sharpe": "Smallest Sharpe ratio that these data can show",
+    "detectable_auc": "Smallest AUC that these data can show",
 }
 _GATE_FORMATS: dict[str, Format] = {
     "scored_sessions": whole,
@@ -148,7 +156,9 @@ def statistics_section(report: SignificanceReport | None) -> Section:
     lead = (
         f"{count(report.n_sessions)} sessions of net returns, "
         f"{count(report.n_benchmark_sessions)} of them with the benchmark; "
-        f"{count(report.n_trials)} configurations tried on these data so far."
+        f"{count(report.trials.n_trials)} trials of these data so far: "
+        f"{count(report.trials.n_candidates)} scored, {count(report.trials.n_unscored)} never "
+        f"scored, {count(report.trials.n_tuned)} settings of searches."
     )
     answers = listed(
         "Tests of the daily net returns",
@@ -295,7 +305,7 @@ def _test_row(test: TestResult) -> tuple[str, ...]:
         _name(test),
         test.null or "none (an estimate)",
         missing(test.reason) if test.estimate is None else write(test.estimate) + unit,
-        missing() if interval is None else interval,
+        missing(test.no_interval) if interval is None else interval,
         p_value(test.p_value),
         _test_result(test),
         count(test.n),

@@ -43,6 +43,7 @@ from sensequant.stages.training import (
     threads_of,
     window_rows,
 )
+from sensequant.stages.tried import note_fit
 from sensequant.storage import (
     json_bytes,
     sha256_of,
@@ -135,6 +136,7 @@ def train_student_of(run: Run, symbol: str, short: str) -> UnitRecord:
     # A window that is skipped this time must not keep the student of an earlier attempt.
     shutil.rmtree(folder, ignore_errors=True)
     lessons = _lessons(task)
+    note_fit(run)
     variants = _train_variants(task, lessons)
     deployed = variants[_deployed_name(task)]
     predictions, scored = _score(task, variants)

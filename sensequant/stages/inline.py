@@ -28,6 +28,7 @@ from sensequant.stages import (
     evidence,
     ingestion,
     release,
+    statistical_tests,
     students_evidence,
     training,
 )
@@ -131,7 +132,8 @@ def _validate(run: Run, at: datetime) -> None:
 
 
 def _assess(run: Run, at: datetime) -> None:
-    _finish(run, Stage.STATISTICAL_TESTS, evidence.assess_significance(run), at)
+    _, found = statistical_tests.assess_significance(run)
+    _finish(run, Stage.STATISTICAL_TESTS, found, at)
 
 
 def _stress(run: Run, at: datetime) -> None:

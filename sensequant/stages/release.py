@@ -37,8 +37,9 @@ from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
-from sensequant.stages.evidence import read_report, read_summary
+from sensequant.stages.evidence import read_summary
 from sensequant.stages.model_evidence import collect_models
+from sensequant.stages.statistical_tests import read_report
 from sensequant.storage import (
     read_json,
     read_table,

@@ -27,7 +27,7 @@ from sensequant.storage import read_json, read_table, write_atomically, write_js
 from sensequant.student_file import PREDICTIONS_SCHEMA
 from sensequant.windows import POOLED, Window
 
-__all__ = ["candidate_files", "gather", "read_comparisons"]
+__all__ = ["candidate_files", "gather", "read_comparisons", "scores_by_variant"]
 
 
 _OTHER_SCOPE = "score_of_other_scope"
@@ -68,6 +68,19 @@ def read_comparisons(run: Run) -> dict[str, ComparisonRecord]:
     """Return the comparisons of students' variants by name."""
     stored = read_json(run.folder.comparisons)
     return {name: ComparisonRecord.model_validate(found) for name, found in stored.items()}
+
+
+def scores_by_variant(run: Run) -> dict[str, pl.DataFrame]:
+    """Return the scores (symbol, session, score) of every variant, and of the other scope."""
+    keys = ["symbol", "session"]
+    predictions = read_table(run.folder.predictions)
+    scores = {
+        name.removeprefix("score_"): predictions.select(*keys, score=name)
+        for name in predictions.columns
+        if name.startswith("score_")
+    }
+    beside = _predictions(run, evidence=False)
+    return scores | {"other_scope": beside.select(*keys, "score")}
 
 
 def candidate_files(run: Run) -> dict[str, Path]:

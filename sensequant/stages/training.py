@@ -33,6 +33,7 @@ from sensequant.reward import reward_returns
 from sensequant.rows import build_rows
 from sensequant.stages.context import Findings, Run, digest_of_slices, shared_slice
 from sensequant.stages.opening import library_versions
+from sensequant.stages.tried import note_fit, note_search
 from sensequant.storage import (
     json_bytes,
     read_table,
@@ -150,6 +151,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     rows = window_rows(run, window)
     funnel = count_funnel(rows, columns)
     _require_trainable(planned, funnel, run)
+    note_fit(run)
     result = train_teacher(
         # A row without any feature cannot teach; the funnel does not count it either.
         _weighted(feature_rows(rows, columns), run),
@@ -163,6 +165,8 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     tables = {"labels": result.rows, "importance": result.importance}
     if result.trials.height:
         tables["trials"] = result.trials
+        # All but the given settings, which are the fit itself.
+        note_search(run, window.label, result.trials.height - 1)
     metadata, text = folder / "metadata.json", json_bytes(result.metadata)
     write_together(
         {

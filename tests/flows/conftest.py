@@ -36,7 +36,7 @@ from sensequant.breeze_simulator.limits import UNLIMITED
 from sensequant.breeze_simulator.market import SimulatedFeed
 from sensequant.breeze_simulator.server import BreezeSimulator
 from sensequant.cli.server import ensure_server, own_server, stop_server
-from sensequant.evaluation.significance import SignificanceConfig
+from sensequant.evaluation.hypotheses import SignificanceConfig
 from sensequant.evaluation.validation import ValidationConfig
 from sensequant.ingestion.places import market_digest
 from sensequant.ingestion.simulators import announce_simulator

@@ -36,6 +36,7 @@ from sensequant.stages import (
     ingestion,
     inline,
     release,
+    statistical_tests,
     students_evidence,
     training,
 )
@@ -180,7 +181,7 @@ def equity(run: Run) -> Any:
 
 
 def significance(run: Run) -> Any:
-    evidence.assess_significance(run)
+    statistical_tests.assess_significance(run)
     return stripped(read_json(run.folder.significance / "stat_tests.json"))
 
 
@@ -331,6 +332,8 @@ METHOD: dict[str, Case] = {
     "significance.annual_risk_free_frac": Case(0.0, significance),
     "significance.power": Case(0.9, significance),
     "significance.min_sessions": Case(5000, significance),
+    "significance.min_trades": Case(10_000, significance),
+    "significance.n_cscv_blocks": Case(6, significance),
     "significance.sessions_per_year": Case(252.0, significance),
     "stress.severities": Case(["medium"], stress),
     "stress.periods": Case(["covid_crash_2020"], stress),

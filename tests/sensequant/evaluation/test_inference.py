@@ -1,16 +1,17 @@
 """The single tests agree with explicit sums and answer None where data cannot."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig
+from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig, TrialCount
 from sensequant.evaluation.inference import (
     alpha_beta,
     deflated_sharpe_test,
-    detectable_sharpe,
+    hac_fit,
     hac_lags,
     information_ratio,
     mean_excess_bootstrap,
@@ -165,9 +166,9 @@ def test_many_trials_weaken_the_evidence() -> None:
     data = sample()
     plain = probabilistic_sharpe_test(data).estimate
 
-    one = deflated_sharpe_test(data, 1, None)
-    fifty = deflated_sharpe_test(data, 50, 0.001)
-    unknown = deflated_sharpe_test(data, 50, None)
+    one = deflated_sharpe_test(data, TrialCount(n_trials=1))
+    fifty = deflated_sharpe_test(data, TrialCount(n_trials=50, sharpe_variance=0.001))
+    unknown = deflated_sharpe_test(data, TrialCount(n_trials=50))
 
     assert one.estimate == plain
     assert fifty.estimate is not None
@@ -219,27 +220,32 @@ def test_information_ratio_and_tracking_error_by_hand() -> None:
     assert ratio.lower is not None
 
 
-def test_detectable_ratio_by_hand() -> None:
-    """On 992 effective sessions (four years) it is (1.645 + 0.842) / 2 = 1.243."""
-    net = np.random.default_rng(1).normal(0, 0.01, 500)
+def test_a_t_test_by_hand() -> None:
+    """Of 1, 2, 3, 4, 5 the mean is 3, its error sqrt(2.5 / 5), and t sqrt(18)."""
+    fit = hac_fit(np.arange(1.0, 6.0), np.ones((5, 1)), 0)
 
-    found = detectable_sharpe(series(net, np.zeros(500)))
-
-    assert found.estimate is not None
-    assert found.n_effective is not None
-    as_if_four_years = found.estimate * math.sqrt(found.n_effective / 992)
-    assert as_if_four_years == pytest.approx(1.2432, abs=5e-4)
+    assert fit.estimates[0] == pytest.approx(3)
+    assert fit.errors[0] == pytest.approx(math.sqrt(0.5))
+    assert fit.freedom == 4
 
 
-def test_detectable_ratio_is_detected_as_often_as_stated() -> None:
-    """Series whose true ratio is the detectable one are found in about 80 % of simulations."""
-    n, found = 250, 0
-    planted = (1.6449 + 0.8416) / math.sqrt(n)
-    for seed in range(300):
-        net = np.random.default_rng(seed).normal(planted * 0.01, 0.01, n)
-        found += stats.ttest_1samp(net, 0, alternative="greater").pvalue < 0.05
+def test_few_trades_are_no_evidence() -> None:
+    """Returns behind which one purchase and one sale stand have reasons, not figures."""
+    data = replace(sample(), n_trades=2)
 
-    assert 0.72 < found / 300 < 0.88
+    for found in (sharpe_estimate(data), mean_excess_bootstrap(data), *alpha_beta(data)):
+        assert found.reason == "2 trades are too few, at least 10 are needed"
+        assert found.rejects_null is None
+
+
+def test_an_altered_ledger_leaves_no_deflated_ratio() -> None:
+    """Who cannot count the trials cannot deflate by them, whatever the number says."""
+    count = TrialCount(n_trials=1, problems=("entry 2 is gone",))
+
+    found = deflated_sharpe_test(sample(), count)
+
+    assert found.reason == "the ledger of trials was altered: entry 2 is gone"
+    assert found.rejects_null is None
 
 
 @pytest.mark.parametrize(
@@ -265,8 +271,7 @@ def test_unanswerable_questions_have_reasons(
     alone = [
         sharpe_estimate(data),
         probabilistic_sharpe_test(data),
-        deflated_sharpe_test(data, 1, None),
-        detectable_sharpe(data),
+        deflated_sharpe_test(data, TrialCount(n_trials=1)),
     ]
 
     for found in with_benchmark if reason == "no benchmark" else with_benchmark + alone:

@@ -6,9 +6,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from sensequant.errors import ConfigError, DataError
-from sensequant.evaluation.significance import SignificanceConfig, SignificanceReport, assess
+from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.hypotheses import (
+    RankedRows,
+    SignificanceConfig,
+    SignificanceReport,
+    TrialCount,
+)
+from sensequant.evaluation.significance import Assessment, OutOfSample, assess
+from sensequant.evaluation.significance_text import render_tests
 
 CONFIG = SignificanceConfig(n_draws=200)
 NAMES = [
@@ -21,8 +30,22 @@ NAMES = [
     "beta",
     "information_ratio",
     "tracking_error",
+    "sharpe_difference_nifty50",
+    "mean_excess_universe",
+    "sharpe_difference_universe",
+    "superior_predictive_ability",
+    "step_m",
+    "overfitting_probability",
+    "false_discovery_runs",
+    "false_discovery_symbols",
     "detectable_sharpe",
+    "detectable_auc",
 ]
+COUNT = TrialCount(n_trials=3, n_candidates=3, n_with_sharpe=3, sharpe_variance=0.001)
+
+
+MANY = {"superior_predictive_ability", "step_m", "false_discovery_runs"}
+"""Tests that other candidates can still answer."""
 
 
 def returns(n: int = 300, seed: int = 0, edge: float = 0.0) -> pl.DataFrame:
@@ -37,15 +60,41 @@ def returns(n: int = 300, seed: int = 0, edge: float = 0.0) -> pl.DataFrame:
     )
 
 
-def ask(frame: pl.DataFrame, **changes: Any) -> SignificanceReport:
+def asked(frame: pl.DataFrame, **changes: Any) -> Assessment:
+    """Return the assessment of returns that stand beside two other candidates and two symbols."""
+    rng = np.random.default_rng(8)
+    n = frame.height
+    others = frame.select(
+        "session",
+        mine="net_return",
+        other=pl.Series(rng.normal(0, 0.01, n)),
+        third=pl.Series(rng.normal(0, 0.01, n)),
+    )
+    scores = pl.DataFrame(
+        {
+            "symbol": ["A"] * n + ["B"] * n,
+            "session_number": [*range(n), *range(n)],
+            "score": rng.random(2 * n),
+            "forward_return": rng.normal(0, 0.02, 2 * n),
+        }
+    )
+    config = changes.pop("config", CONFIG)
+    seed = changes.pop("seed", 1)
+    auc = Figure(value=0.52, lower=0.48, upper=0.56, n=2 * n, unit="probability")
     request: dict[str, Any] = {
-        "n_trials": 3,
-        "trial_sharpe_variance": 0.001,
         "horizon_sessions": 5,
-        "seed": 1,
-        "config": CONFIG,
+        "trials": COUNT,
+        "baselines": frame.select("session", universe=pl.Series(rng.normal(0, 0.01, n))),
+        "candidates": others,
+        "own": "mine",
+        "scores": scores,
+        "ranked": RankedRows(auc=auc, confidence=0.95, n_positive=n, n_negative=n),
     }
-    return assess(frame, **(request | changes))
+    return assess(OutOfSample(returns=frame, **(request | changes)), seed=seed, config=config)
+
+
+def ask(frame: pl.DataFrame, **changes: Any) -> SignificanceReport:
+    return asked(frame, **changes).report
 
 
 def test_every_test_is_there_and_explains_itself() -> None:
@@ -57,9 +106,13 @@ def test_every_test_is_there_and_explains_itself() -> None:
         assert test.source
         assert test.assumptions
         assert (test.estimate is None) == (test.reason is not None)
-        assert (test.null is None) == (test.p_value is None)
+        assert test.n > 0
+        if test.name != "step_m":
+            assert (test.null is None) == (test.p_value is None)
+        assert (test.lower is None) == (test.no_interval is not None)
+        assert (test.null is None) == (test.rejects_null is None)
     assert SignificanceReport.model_validate_json(report.model_dump_json()) == report
-    assert len(report.not_done_yet) == 5
+    assert report.not_done_yet == ()
 
 
 def test_the_same_seed_gives_the_same_report() -> None:
@@ -109,7 +162,35 @@ def test_no_returns_leave_a_report_of_reasons() -> None:
     report = ask(returns().clear())
 
     assert report.first_session is None
-    assert all(test.reason and test.rejects_null is None for test in report.tests)
+    told = {test.name for test in report.tests if test.reason is None}
+    assert told <= {"detectable_auc"}
+    assert all(test.rejects_null is None for test in report.tests)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (returns(20), "20 sessions are too few"),
+        (returns().with_columns(net_return=0.0, benchmark_return=0.0), "do not vary"),
+    ],
+)
+def test_poor_returns_tell_the_edge_that_they_could_have_shown(
+    frame: pl.DataFrame, reason: str
+) -> None:
+    """Too few or constant returns pass no test, and say what they would have seen."""
+    report = ask(frame)
+
+    assert reason in (report.of("sharpe_ratio").reason or "")
+    assert all(
+        test.rejects_null is None
+        for test in report.tests
+        if test.null and test.name not in {"false_discovery_symbols", *MANY}
+    )
+    assert not report.of("step_m").rejects_null
+    smallest = report.of("detectable_sharpe").estimate
+    assert smallest is not None
+    assert smallest > 2.4865 * (248 / frame.height) ** 0.5
+    assert "count as independent" in report.of("detectable_sharpe").assumptions
 
 
 @pytest.mark.parametrize(
@@ -120,6 +201,7 @@ def test_no_returns_leave_a_report_of_reasons() -> None:
         ("annual_risk_free_frac", 0.0, "sharpe_ratio", "estimate"),
         ("power", 0.9, "detectable_sharpe", "estimate"),
         ("min_sessions", 301, "sharpe_ratio", "estimate"),
+        ("n_cscv_blocks", 6, "overfitting_probability", "estimate"),
         ("sessions_per_year", 252, "sharpe_ratio", "estimate"),
     ],
 )
@@ -133,13 +215,45 @@ def test_every_setting_acts(field: str, value: float, name: str, figure: str) ->
     assert before != after
 
 
-@pytest.mark.parametrize(
-    "changes", [{"n_trials": 0}, {"trial_sharpe_variance": -1.0}, {"horizon_sessions": 0}]
-)
-def test_impossible_requests_are_refused(changes: dict[str, Any]) -> None:
-    """At least one trial, no negative variance, a positive horizon."""
+def test_impossible_requests_are_refused() -> None:
+    """A positive horizon, at least one trial, no negative variance."""
     with pytest.raises(ConfigError):
-        ask(returns(), **changes)
+        ask(returns(), horizon_sessions=0)
+    for wrong in ({"n_trials": 0}, {"n_trials": 1, "sharpe_variance": -1.0}):
+        with pytest.raises(ValidationError):
+            TrialCount.model_validate(wrong)
+
+
+def test_an_altered_ledger_answers_nothing_that_counts_trials() -> None:
+    """Deflated ratio, SPA, step-M and overfitting are absent, and the page says why."""
+    report = ask(returns(), trials=TrialCount(n_trials=1, problems=("entry 7 is gone",)))
+
+    for name in ("deflated_sharpe", "superior_predictive_ability", "step_m"):
+        assert "entry 7 is gone" in (report.of(name).reason or "")
+        assert report.of(name).rejects_null is None
+    assert report.of("overfitting_probability").estimate is None
+    assert "**The ledger of trials was altered: entry 7 is gone.**" in render_tests(report)
+
+
+def test_the_page_names_every_test_and_its_method() -> None:
+    """Whoever reads the page needs no JSON: null, p-value, source, seed, sample size."""
+    report = ask(returns())
+    page = render_tests(report)
+
+    for test in report.tests:
+        assert page.count(f"| {test.name} |") == 2
+        assert test.source in page
+        assert test.assumptions in page
+    assert f" {report.of('alpha').p_value:.4g} " in page
+
+
+def test_tables_of_both_families_stand_beside_the_report() -> None:
+    """One row per symbol and per candidate, the one that is judged marked."""
+    found = asked(returns())
+
+    assert found.by_symbol["symbol"].to_list() == ["A", "B"]
+    assert found.by_candidate.filter("is_own")["candidate"].to_list() == ["mine"]
+    assert found.by_candidate.height == 3
 
 
 @pytest.mark.parametrize(

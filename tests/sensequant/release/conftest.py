@@ -5,9 +5,8 @@ from datetime import date
 import pytest
 
 from sensequant.evaluation.figures import Figure, PerformanceFigures
-from sensequant.evaluation.hypotheses import TestResult
+from sensequant.evaluation.hypotheses import SignificanceReport, TestResult, TrialCount
 from sensequant.evaluation.scoring import ClassificationFigures
-from sensequant.evaluation.significance import SignificanceReport
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import SkipReason
 from sensequant.release.evidence import Reports
@@ -98,8 +97,7 @@ def significance() -> SignificanceReport:
         n_sessions=321,
         n_benchmark_sessions=320,
         horizon_sessions=7,
-        n_trials=4,
-        trial_sharpe_variance=0.01,
+        trials=TrialCount(n_trials=4, n_candidates=4, n_with_sharpe=4, sharpe_variance=0.01),
         tests=(
             _test("mean_excess_bootstrap", estimate=0.04, lower=-0.02, upper=0.1, p_value=0.11),
             _test("deflated_sharpe", estimate=0.61, unit="probability"),

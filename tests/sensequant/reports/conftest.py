@@ -12,12 +12,17 @@ from sensequant.evaluation.comparison import ScorePair, compare_scores
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.feature_use import feature_use
 from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.hypotheses import (
+    SignificanceConfig,
+    SignificanceReport,
+    TrialCount,
+)
 from sensequant.evaluation.measures import (
     brier_score,
     calibration_table,
     expected_calibration_error,
 )
-from sensequant.evaluation.significance import SignificanceConfig, SignificanceReport, assess
+from sensequant.evaluation.significance import OutOfSample, assess
 from sensequant.evaluation.validation import Validation, ValidationConfig, validate
 from sensequant.market.sessions import nse_calendar
 from sensequant.records import Outcome, SkipReason
@@ -117,14 +122,8 @@ def measured(rng: np.random.Generator) -> tuple[Portfolio, Validation, Significa
         seed=5,
         config=ValidationConfig(n_bootstrap_draws=100, n_placebo=5),
     )
-    significance = assess(
-        validation.returns,
-        n_trials=3,
-        trial_sharpe_variance=None,
-        horizon_sessions=HORIZON,
-        seed=5,
-        config=SignificanceConfig(n_draws=100),
-    )
+    found = OutOfSample(validation.returns, HORIZON, TrialCount(n_trials=3), scores=scored)
+    significance = assess(found, seed=5, config=SignificanceConfig(n_draws=100)).report
     portfolio = Portfolio(
         equity=backtest.equity,
         trades=backtest.trades,

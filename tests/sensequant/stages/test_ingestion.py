@@ -20,7 +20,7 @@ from sensequant.records import Outcome, SkipReason, digest_of
 from sensequant.release.gates import Decision
 from sensequant.runs import Stage, StageRecord
 from sensequant.settings import RunRequest
-from sensequant.stages import evidence, ingestion
+from sensequant.stages import ingestion, statistical_tests
 from sensequant.stages.context import Run, RunSettings
 from sensequant.storage import read_json, read_table, sha256_of
 
@@ -181,9 +181,10 @@ def test_without_a_benchmark_nothing_is_compared_and_nothing_approved(
 ) -> None:
     """Figures that need it are null with a reason, and their gates cannot pass."""
     run = execute(tmp_path / "home", files_settings(folder))
-    report = evidence.read_report(run)
+    report = statistical_tests.read_report(run)
     compared = ("mean_excess_bootstrap", "mean_excess_newey_west", "alpha", "beta")
-    compared += ("information_ratio", "tracking_error")
+    compared += ("information_ratio", "tracking_error", "sharpe_difference_nifty50")
+    compared += ("superior_predictive_ability", "step_m", "false_discovery_runs")
 
     assert found_in(run)["benchmark"] is None
     assert run.benchmark is None

@@ -1,0 +1,128 @@
+"""What a run tries, as entries of the ledger of trials.
+
+Belongs here: what makes two fits, searches or candidates of runs the same. Does not belong here:
+the ledger (`sensequant.trials`), training and trading themselves, what the trials do to a test
+(`stages.statistical_tests`).
+
+All variants of the students are candidates: whoever sees that the weighted student failed and
+deploys the other one has tried both.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from sensequant.evaluation.hypotheses import SignificanceConfig
+from sensequant.evaluation.measures import sharpe_ratio
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.sources.simulated import SimulatedConfig
+from sensequant.records import code_version, digest_of
+from sensequant.runs import RunFolder
+from sensequant.stages.context import Run, load_run
+from sensequant.trials import Scope, Trial, TrialKind, record_trials, store_returns
+
+__all__ = ["DEPLOYED", "note_fit", "note_search", "own_candidate", "record_candidates", "scope_of"]
+
+DEPLOYED = "deployed"
+"""Name of the candidate whose returns are the evidence."""
+
+_NSE = "nse"
+_TEACHER_PARTS = ("windows", "features", "labels", "teacher", "seed")
+_TRAINING_PARTS = (*_TEACHER_PARTS, "student", "reward")
+
+
+def scope_of(run: Run) -> Scope:
+    """Return the data on which a run tries something."""
+    return Scope(
+        market=_market(run.request.source),
+        symbols=tuple(run.symbols),
+        start=run.request.start,
+        end=run.request.end,
+    )
+
+
+def note_fit(run: Run) -> None:
+    """Write down that a run's configuration begins to learn; once for all of its fits."""
+    _note_fit(run.folder.home, run.folder.run_id)
+
+
+def note_search(run: Run, window: str, n_settings: int) -> None:
+    """Write down how many settings a teacher's search tried in one window."""
+    trial = Trial(
+        kind=TrialKind.SEARCH,
+        scope=scope_of(run),
+        settings_digest=_digest_of(run, _TEACHER_PARTS),
+        name=window,
+        n_settings=n_settings,
+    )
+    record_trials(run.folder.home, [trial], run_id=run.folder.run_id)
+
+
+def record_candidates(
+    run: Run, deployed: pl.DataFrame, variants: Mapping[str, pl.DataFrame]
+) -> None:
+    """Write down the net returns of the deployed students and of every variant beside them.
+
+    Parameters
+    ----------
+    run
+        The run.
+    deployed
+        session, net_return of the portfolio that is the evidence.
+    variants
+        The same of other students, by name, traded by the same rules.
+    """
+    own = own_candidate(run, deployed)
+    others = (_candidate(run, name, returns) for name, returns in variants.items())
+    tried = [own, *(each for each in others if each.returns_digest != own.returns_digest)]
+    record_trials(run.folder.home, tried, run_id=run.folder.run_id)
+
+
+def own_candidate(run: Run, deployed: pl.DataFrame) -> Trial:
+    """Return the trial of the portfolio that is the evidence; its returns are stored."""
+    return _candidate(run, DEPLOYED, deployed)
+
+
+def _candidate(run: Run, name: str, returns: pl.DataFrame) -> Trial:
+    kept = returns.select(pl.col("session").cast(pl.Date), pl.col("net_return").cast(pl.Float64))
+    net = kept["net_return"].to_numpy()
+    return Trial(
+        kind=TrialKind.CANDIDATE,
+        scope=scope_of(run),
+        settings_digest=_digest_of(run, _TRAINING_PARTS),
+        name=name,
+        n_sessions=kept.height,
+        sharpe_session=sharpe_ratio(
+            net, risk_free_daily=_risk_free(run.config.significance), sessions_per_year=1
+        ),
+        returns_digest=store_returns(run.folder.home, kept),
+    )
+
+
+def _risk_free(config: SignificanceConfig) -> float:
+    # The very ratio that is deflated: over the risk-free return, or trials would not compare.
+    return math.expm1(math.log1p(config.annual_risk_free_frac) / config.sessions_per_year)
+
+
+def _digest_of(run: Run, parts: tuple[str, ...]) -> str:
+    settings = {name: getattr(run.config, name) for name in parts}
+    return digest_of({"settings": settings, "code": code_version()})
+
+
+def _market(source: SourceConfig) -> str:
+    if source.kind == "simulated" or (source.is_simulated and source.folder is None):
+        return digest_of({"simulated": source.simulated or SimulatedConfig()})
+    return _NSE
+
+
+@lru_cache(maxsize=64)
+def _note_fit(home: Path, run_id: str) -> None:
+    # A thousand fits are one configuration.
+    run = load_run(RunFolder(home, run_id))
+    trial = Trial(
+        kind=TrialKind.FIT, scope=scope_of(run), settings_digest=_digest_of(run, _TRAINING_PARTS)
+    )
+    record_trials(home, [trial], run_id=run_id)
