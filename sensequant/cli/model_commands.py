@@ -1,4 +1,4 @@
-"""Commands about models: training them stage by stage, and scoring new bars.
+"""Commands about models: training them and judging them stage by stage, and scoring new bars.
 
 Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
 """
@@ -24,6 +24,8 @@ train_app = App(name="train", help="Train models without judging them.", group=_
 def register_model_commands(app: App) -> None:
     """Add the commands about models to the command line."""
     app.command(train_app)
+    app.command(validate, group=_GROUP)
+    app.command(stats, group=_GROUP)
     app.command(predict, group=_GROUP)
 
 
@@ -68,6 +70,56 @@ def students(
     """
     stages = ("data_ingestion", "teacher_training", "student_training")
     return _train(arguments, stages, place, is_verbose=verbose)
+
+
+def validate(
+    run: str = "latest",
+    /,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Validate the students of a run again: scores, backtest, trials written down.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.evidence import validate_again  # noqa: PLC0415
+
+    return validate_again(run, (place or Place()).environment(), is_verbose=verbose)
+
+
+def stats(
+    run: str = "latest",
+    /,
+    *,
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Test the returns of a run again, against all that was tried by now.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    json
+        Print everything as one JSON object.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.evidence import assess_again  # noqa: PLC0415
+
+    env = (place or Place()).environment()
+    return assess_again(run, env, is_json=json, is_verbose=verbose)
 
 
 def predict(

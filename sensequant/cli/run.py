@@ -20,7 +20,9 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 
 
-def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) -> int:
+def start_run(
+    arguments: RunArguments, env: Environment, *, is_verbose: bool, is_quiet: bool = False
+) -> int:
     """Execute a run and print what came of it.
 
     Parameters
@@ -31,6 +33,8 @@ def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) ->
         Where data and server are, and how many workers.
     is_verbose
         Show Prefect's log instead of progress.
+    is_quiet
+        Print nothing about the end: the caller does.
 
     Returns
     -------
@@ -58,7 +62,8 @@ def start_run(arguments: RunArguments, env: Environment, *, is_verbose: bool) ->
     if failure is not None and not run.stages():
         # Nothing was done that could be summed up: the reason is all there is to say.
         raise failure
-    print_facts(console_for(sys.stdout), summary_of(run, page=page_of(run, served)))
+    if not is_quiet:
+        print_facts(console_for(sys.stdout), summary_of(run, page=page_of(run, served)))
     return exit_code_of(run)
 
 

@@ -32,7 +32,7 @@ from sensequant.records import derive_seed
 __all__ = ["mean_difference", "sharpe_difference"]
 
 _Floats = NDArray[np.float64]
-_CELLS_AT_ONCE = 1 << 20
+_CELLS_AT_ONCE = 1 << 18
 _FEWEST_BLOCKS = 5
 """Fewer block sums have no variance to speak of."""
 
@@ -86,12 +86,10 @@ def sharpe_difference(data: ReturnSeries, name: str) -> TestResult:
         return unanswered(blank, data.paired_net.size, reason)
     pair = np.column_stack([data.paired_net, data.benchmark]) - data.risk_free
     n, lags = len(pair), hac_lags(len(pair), data.horizon)
-    difference, influence = _difference(pair[None])
-    values = influence[0]
+    estimate, values = _difference(pair)
     error = float(hac_fit(values, np.ones((n, 1)), lags).errors[0])
     if error <= 0:
         return unanswered(blank, n, "both portfolios earn the same")
-    estimate = float(difference[0])
     draws = _studentised(pair, estimate, values, data, blank.name)
     if draws is None:
         return unanswered(blank, n, f"fewer than {_FEWEST_BLOCKS} blocks to draw from")
@@ -128,22 +126,17 @@ def _ratios(pair: _Floats, scale: float) -> dict[str, float]:
     return {"candidate": float(candidate), "baseline": float(baseline)}
 
 
-def _difference(pairs: _Floats) -> tuple[_Floats, _Floats]:
+def _difference(pair: _Floats) -> tuple[float, _Floats]:
     """Return the difference of both Sharpe ratios and its influence per session.
 
-    `pairs` has shape (n_samples, n_sessions, 2). The mean of the influence is zero and its variance
-    over the number of sessions that of the difference, by the delta method.
+    The mean of the influence is zero and its variance over the number of sessions that of the
+    difference, by the delta method.
     """
-    means = pairs.mean(axis=1, keepdims=True)
-    centred = pairs - means
-    deviations = np.sqrt((centred**2).mean(axis=1, keepdims=True))
-    ratios = means / deviations
-    scaled = centred / deviations
+    deviations = pair.std(axis=0)
+    ratios = pair.mean(axis=0) / deviations
+    scaled = (pair - pair.mean(axis=0)) / deviations
     influence = scaled - ratios / 2 * (scaled**2 - 1)
-    return (
-        ratios[:, 0, 0] - ratios[:, 0, 1],
-        influence[:, :, 0] - influence[:, :, 1],
-    )
+    return float(ratios[0] - ratios[1]), influence[:, 0] - influence[:, 1]
 
 
 def _studentised(
@@ -155,15 +148,41 @@ def _studentised(
         return None
     seed = derive_seed(data.seed, name)
     rng = np.random.default_rng(seed)
+    sums = _circular_sums(pair, block)
     parts: list[_Floats] = []
     n_draws = data.config.n_draws
-    step = max(1, _CELLS_AT_ONCE // len(pair))
+    step = max(1, _CELLS_AT_ONCE // n_blocks)
     for start in range(0, n_draws, step):
-        size = (min(step, n_draws - start), n_blocks, 1)
-        places = (rng.integers(len(pair), size=size) + np.arange(block)) % len(pair)
-        drawn = pair[places.reshape(size[0], -1)]
-        differences, effects = _difference(drawn)
-        sums = effects.reshape(size[0], n_blocks, block).sum(axis=2)
-        errors = np.sqrt((sums**2).mean(axis=1) / block / drawn.shape[1])
-        parts.append((differences - estimate) / errors)
+        n_now = min(step, n_draws - start)
+        drawn = sums[rng.integers(len(pair), size=(n_now, n_blocks))]
+        parts.append(_studentised_of(drawn, pair.mean(axis=0), block, estimate))
     return _Draws(np.concatenate(parts), block, seed)
+
+
+def _circular_sums(pair: _Floats, block: int) -> _Floats:
+    """Return the sums of centred returns and of their squares over the block from each session.
+
+    Shape (n_sessions, 2, 2): session, power, portfolio.
+    """
+    centred = pair - pair.mean(axis=0)
+    powers = np.stack([centred, centred**2], axis=1)
+    windows = np.concatenate([powers, powers[: block - 1]])
+    return np.lib.stride_tricks.sliding_window_view(windows, block, axis=0).sum(axis=-1)
+
+
+def _studentised_of(drawn: _Floats, centre: _Floats, block: int, estimate: float) -> _Floats:
+    """Return the studentised differences of resampled pairs, from the sums of their blocks.
+
+    `drawn` has shape (n_draws, n_blocks, 2, 2), the last axes as in `_circular_sums`.
+    """
+    n = drawn.shape[1] * block
+    first, second = drawn[:, :, 0], drawn[:, :, 1]
+    shift = first.sum(axis=1, keepdims=True) / n
+    variance = second.sum(axis=1, keepdims=True) / n - shift**2
+    deviation = np.sqrt(variance)
+    ratio = (centre + shift) / deviation
+    squares = second - 2 * shift * first + block * shift**2
+    effects = (first - block * shift) / deviation - ratio / 2 * (squares / variance - block)
+    sums = effects[:, :, 0] - effects[:, :, 1]
+    errors = np.sqrt((sums**2).mean(axis=1) / block / n)
+    return np.asarray((ratio[:, 0, 0] - ratio[:, 0, 1] - estimate) / errors, dtype=np.float64)

@@ -79,6 +79,37 @@ def test_the_statistic_by_explicit_delta_method() -> None:
     assert found.estimate == pytest.approx(difference * math.sqrt(248))
 
 
+def test_the_bootstrap_by_brute_force() -> None:
+    """Each draw rebuilt session by session: its ratios, its influence, its block sums."""
+    data = correlated(7, n=90, edge=0.001)
+    found = sharpe_difference(data, "x")
+    assert found.block_sessions is not None
+    assert found.seed is not None
+    block, values = found.block_sessions, np.column_stack([data.paired_net, data.benchmark])
+    n_blocks = 90 // block
+    observed = float(np.diff(values.mean(axis=0)[::-1] / values.std(axis=0)[::-1])[0])
+
+    starts = np.random.default_rng(found.seed).integers(90, size=(400, n_blocks))
+    statistics: list[float] = []
+    for draw in starts:
+        rows = np.concatenate([values[(start + np.arange(block)) % 90] for start in draw])
+        deviations = rows.std(axis=0)
+        ratios = rows.mean(axis=0) / deviations
+        scaled = (rows - rows.mean(axis=0)) / deviations
+        influence = scaled - ratios / 2 * (scaled**2 - 1)
+        sums = (influence[:, 0] - influence[:, 1]).reshape(n_blocks, block).sum(axis=1)
+        error = math.sqrt((sums**2).mean() / block / len(rows))
+        statistics.append((ratios[0] - ratios[1] - observed) / error)
+
+    assert found.estimate == pytest.approx(observed * math.sqrt(248))
+    assert found.statistic is not None
+    n_as_large = sum(each >= found.statistic for each in statistics)
+    assert found.p_value == pytest.approx((1 + n_as_large) / 401)
+    error = observed / found.statistic
+    reach = float(np.quantile(np.abs(statistics), 0.95)) * error
+    assert found.upper == pytest.approx((observed + reach) * math.sqrt(248))
+
+
 def test_the_error_tends_to_that_of_independent_normal_returns() -> None:
     """Memmel (2003): (2 - 2 r + (s1^2 + s2^2 - 2 s1 s2 r^2) / 2) / n."""
     rng = np.random.default_rng(5)

@@ -1,0 +1,109 @@
+"""The stages of evidence again, on a stored run, and what they say.
+
+Belongs here: doing stage 4 or 5 anew, and its figures as a person reads them on a terminal. Does
+not belong here: the figures themselves (`sensequant.evaluation`).
+
+Whoever does a stage again may get other figures, because the ledger of trials has grown: the
+verdict that stands is then about the former ones, which is said.
+"""
+
+import json
+import sys
+from typing import Any, cast
+
+from rich.console import Console
+
+from blocks.environment import Environment
+from sensequant.cli.asking import RunArguments
+from sensequant.cli.output import Fact, console_for, print_facts, print_table
+from sensequant.cli.run import start_run
+from sensequant.cli.stored import find_run
+from sensequant.release.manifest import verify_manifest
+from sensequant.runs import RunFolder, Stage
+from sensequant.storage import read_json
+
+__all__ = ["assess_again", "show_tests", "validate_again"]
+
+
+def validate_again(run: str, env: Environment, *, is_verbose: bool) -> int:
+    """Do stage 4 of a run again; print its summary and return the exit code."""
+    folder = find_run(env.home, run)
+    code = _redo(folder, Stage.MODEL_VALIDATION, env, is_verbose=is_verbose)
+    page = folder.validation / "validation_summary.md"
+    facts = [("validation", str(page) if page.exists() else "none"), *_standing(folder)]
+    print_facts(console_for(sys.stdout), facts)
+    return code
+
+
+def assess_again(run: str, env: Environment, *, is_json: bool, is_verbose: bool) -> int:
+    """Do stage 5 of a run again; print every test and return the exit code."""
+    folder = find_run(env.home, run)
+    code = _redo(folder, Stage.STATISTICAL_TESTS, env, is_verbose=is_verbose, is_quiet=is_json)
+    path = folder.significance / "stat_tests.json"
+    if code or not path.exists():
+        return code
+    report = cast("dict[str, Any]", read_json(path))
+    if is_json:
+        sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        return code
+    console = console_for(sys.stdout)
+    show_tests(console, report)
+    facts = [("statistics", str(path.with_suffix(".md"))), *_standing(folder)]
+    print_facts(console, facts)
+    return code
+
+
+def show_tests(console: Console, report: dict[str, Any]) -> None:
+    """Print what was tried and what every test says."""
+    trials = report["trials"]
+    names = ("n_trials", "n_candidates", "n_unscored", "n_tuned")
+    counts = [f"{name.removeprefix('n_')} {trials[name]}" for name in names]
+    facts = [("ledger", ", ".join(counts))]
+    facts += [("ledger was altered", str(problem)) for problem in trials["problems"]]
+    console.print()
+    print_facts(console, facts)
+    console.print()
+    header = ["test", "estimate", "interval", "p", "null rejected", "n", "effective", "why none"]
+    print_table(console, header, [_row(test) for test in report["tests"]])
+    console.print()
+
+
+def _redo(
+    folder: RunFolder, stage: Stage, env: Environment, *, is_verbose: bool, is_quiet: bool = False
+) -> int:
+    asked = RunArguments(run=folder.run_id, stages=stage.value, workers=env.workers)
+    return start_run(asked, env, is_verbose=is_verbose, is_quiet=is_quiet)
+
+
+def _standing(folder: RunFolder) -> list[Fact]:
+    if not folder.manifest.exists():
+        return []
+    n_changed = len(verify_manifest(folder))
+    if not n_changed:
+        return [("verdict", "still about these figures")]
+    stages = f"{Stage.RELEASE_AUDIT},{Stage.PROMOTION_BRIEFING}"
+    return [
+        ("verdict", f"about former figures: {n_changed} files are not those that were judged"),
+        ("to judge anew", f"sensequant run --run {folder.run_id} --stages {stages}"),
+    ]
+
+
+def _row(test: dict[str, Any]) -> list[str]:
+    answers = {None: "-", True: "yes", False: "no"}
+    interval = "-"
+    if test["lower"] is not None and test["upper"] is not None:
+        interval = f"{_number(test['lower'])} to {_number(test['upper'])}"
+    return [
+        str(test["name"]),
+        _number(test["estimate"]),
+        interval,
+        _number(test["p_value"]),
+        answers[test["rejects_null"]],
+        str(test["n"]),
+        _number(test["n_effective"]),
+        str(test["reason"] or (test["no_interval"] if interval == "-" else None) or ""),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
