@@ -1,6 +1,6 @@
 """What all statistical tests cost: a hundred symbols, five years of sessions, 10,000 draws.
 
-The whole assessment of stage 5 on made-up returns, candidates, baselines and scores, as large as a
+The whole assessment of stage 5 on made-up returns, contenders, baselines and scores, as large as a
 run of NIFTY 100 leaves them. Wall and processor time of the assessment alone, and of each part of
 it; loading the libraries is told apart. To reach: 20 s on two cores.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 N_SYMBOLS = 100
 N_SESSIONS = 1240
-N_CANDIDATES = (4, 20, 100)
+N_CONTENDERS = (4, 20, 100)
 CONFIG = SignificanceConfig(n_draws=10_000)
 FIRST = date(2019, 1, 1)
 
@@ -40,9 +40,9 @@ def main() -> None:
         "n_draws": CONFIG.n_draws,
         "load_seconds": round(loaded, 3),
     }
-    for n_candidates in N_CANDIDATES:
-        found = made_up(n_candidates)
-        results[f"with {n_candidates} candidates"] = measured(
+    for n_contenders in N_CONTENDERS:
+        found = made_up(n_contenders)
+        results[f"with {n_contenders} contenders"] = measured(
             lambda found=found: assess(found, seed=1, config=CONFIG)
         )
     results["max_resident_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -59,16 +59,16 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def made_up(n_candidates: int) -> "OutOfSample":
-    """Return returns without skill, candidates alike, and scores that tell a little."""
+def made_up(n_contenders: int) -> "OutOfSample":
+    """Return returns without skill, contenders alike, and scores that tell a little."""
     from sensequant.evaluation.significance import OutOfSample  # noqa: PLC0415
 
-    rng = np.random.default_rng(n_candidates)
+    rng = np.random.default_rng(n_contenders)
     sessions = [FIRST + timedelta(days=place) for place in range(N_SESSIONS)]
     market = rng.normal(0.0004, 0.01, N_SESSIONS)
-    tried = market[:, None] + rng.normal(0.0002, 0.006, (N_SESSIONS, n_candidates))
-    candidates = pl.DataFrame(
-        {"session": sessions} | {f"c{place}": tried[:, place] for place in range(n_candidates)}
+    tried = market[:, None] + rng.normal(0.0002, 0.006, (N_SESSIONS, n_contenders))
+    contenders = pl.DataFrame(
+        {"session": sessions} | {f"c{place}": tried[:, place] for place in range(n_contenders)}
     )
     n_rows = N_SYMBOLS * N_SESSIONS
     score = rng.random(n_rows)
@@ -87,16 +87,16 @@ def made_up(n_candidates: int) -> "OutOfSample":
         n_negative=n_rows - n_rows // 3,
     )
     return OutOfSample(
-        returns=candidates.select("session", net_return="c0").with_columns(
+        returns=contenders.select("session", net_return="c0").with_columns(
             benchmark_return=pl.Series(market)
         ),
         horizon_sessions=7,
-        trials=TrialCount(n_trials=n_candidates, sharpe_variance=1e-4),
+        trials=TrialCount(n_trials=n_contenders, sharpe_variance=1e-4),
         n_trades=5000,
         baselines=pl.DataFrame(
             {"session": sessions, "universe": market + rng.normal(0, 0.003, N_SESSIONS)}
         ),
-        candidates=candidates,
+        contenders=contenders,
         own="c0",
         scores=scores,
         ranked=ranked,

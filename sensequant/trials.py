@@ -2,10 +2,10 @@
 
 Belongs here: writing a trial down, reading the ledger back, telling whether it was altered, and
 counting the trials that compete with a run. Does not belong here: what the count does to a test
-(`evaluation`), what a run tries (`stages.candidates`).
+(`evaluation`), what a run tries (`stages.contenders`).
 
 A trial is a fit (a configuration that began to learn), a search (settings tried inside training
-rows), or a candidate (net returns out of sample). It is one line of `trials/ledger.jsonl`, known by
+rows), or a contender (net returns out of sample). It is one line of `trials/ledger.jsonl`, known by
 the digest of its content: the same trial done again adds nothing. A line is written before its
 result can be seen, so that what looked poor and was given up still counts.
 
@@ -70,7 +70,7 @@ class TrialKind(StrEnum):
 
     FIT = "fit"
     SEARCH = "search"
-    CANDIDATE = "candidate"
+    CONTENDER = "contender"
 
 
 class Scope(Record):
@@ -111,13 +111,13 @@ class Trial(Record):
     scope
         On which data.
     settings_digest
-        Of all that the fit, the search or the candidate's models follow from: settings, seed, code.
+        Of all that the fit, the search or the contender's models follow from: settings, seed, code.
     name
-        Variant of a candidate, or window of a search.
+        Variant of a contender, or window of a search.
     n_settings
         Settings that a search tried beside the given ones.
     n_sessions, sharpe_session, returns_digest
-        Of a candidate: its sessions, its Sharpe ratio per session over the risk-free return (None
+        Of a contender: its sessions, its Sharpe ratio per session over the risk-free return (None
         where returns do not vary), and the digest of its returns.
     """
 
@@ -227,7 +227,7 @@ def read_ledger(home: Path) -> TrialLedger:
 
 
 def store_returns(home: Path, returns: pl.DataFrame) -> str:
-    """Store the net returns of a candidate (session, net_return); return their digest."""
+    """Store the net returns of a contender (session, net_return); return their digest."""
     digest = frame_digest(returns)
     path = _returns_path(home, digest)
     if not path.exists():
@@ -236,7 +236,7 @@ def store_returns(home: Path, returns: pl.DataFrame) -> str:
 
 
 def returns_of(home: Path, trial: Trial) -> pl.DataFrame | None:
-    """Return session and net_return of a candidate; None if they are missing or were altered."""
+    """Return session and net_return of a contender; None if they are missing or were altered."""
     if trial.returns_digest is None:
         return None
     try:
@@ -249,9 +249,9 @@ def returns_of(home: Path, trial: Trial) -> pl.DataFrame | None:
 def count_trials(
     trials: Sequence[Trial], scope: Scope, *, problems: Iterable[str] = ()
 ) -> tuple[TrialCount, list[Trial]]:
-    """Count what competes with a run on a scope, and return the candidates among it.
+    """Count what competes with a run on a scope, and return the contenders among it.
 
-    Candidates of equal returns are one: they differ in nothing that could be chosen. A
+    Contenders of equal returns are one: they differ in nothing that could be chosen. A
     configuration that learnt and was never scored counts as one, whatever it might have become. Of
     a search, windows are parts of one strategy, so that the most searched window counts.
 
@@ -265,11 +265,11 @@ def count_trials(
         Why the ledger cannot be trusted.
     """
     near = [trial for trial in trials if trial.scope.overlaps(scope)]
-    candidates = {
-        trial.returns_digest: trial for trial in near if trial.kind is TrialKind.CANDIDATE
+    contenders = {
+        trial.returns_digest: trial for trial in near if trial.kind is TrialKind.CONTENDER
     }
     scored = {
-        (trial.settings_digest, trial.scope) for trial in near if trial.kind is TrialKind.CANDIDATE
+        (trial.settings_digest, trial.scope) for trial in near if trial.kind is TrialKind.CONTENDER
     }
     fitted = {(trial.settings_digest, trial.scope) for trial in near if trial.kind is TrialKind.FIT}
     searched: dict[str, int] = {}
@@ -278,20 +278,20 @@ def count_trials(
             so_far = searched.get(trial.settings_digest, 0)
             searched[trial.settings_digest] = max(so_far, trial.n_settings)
     ratios = [
-        trial.sharpe_session for trial in candidates.values() if trial.sharpe_session is not None
+        trial.sharpe_session for trial in contenders.values() if trial.sharpe_session is not None
     ]
     n_unscored, n_tuned = len(fitted - scored), sum(searched.values())
     variance = pl.Series(ratios, dtype=pl.Float64).var()
     count = TrialCount(
-        n_trials=max(1, len(candidates) + n_unscored + n_tuned),
-        n_candidates=len(candidates),
+        n_trials=max(1, len(contenders) + n_unscored + n_tuned),
+        n_contenders=len(contenders),
         n_unscored=n_unscored,
         n_tuned=n_tuned,
         n_with_sharpe=len(ratios),
         sharpe_variance=variance if isinstance(variance, float) else None,
         problems=tuple(problems),
     )
-    return count, list(candidates.values())
+    return count, list(contenders.values())
 
 
 def _key(trial: Trial) -> str:

@@ -56,7 +56,7 @@ def assess_again(run: str, env: Environment, *, is_json: bool, is_verbose: bool)
 def show_tests(console: Console, report: dict[str, Any]) -> None:
     """Print what was tried and what every test says."""
     trials = report["trials"]
-    names = ("n_trials", "n_candidates", "n_unscored", "n_tuned")
+    names = ("n_trials", "n_contenders", "n_unscored", "n_tuned")
     counts = [f"{name.removeprefix('n_')} {trials[name]}" for name in names]
     facts = [("ledger", ", ".join(counts))]
     facts += [("ledger was altered", str(problem)) for problem in trials["problems"]]

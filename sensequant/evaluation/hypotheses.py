@@ -116,15 +116,15 @@ class TrialCount(Record):
     Attributes
     ----------
     n_trials
-        All that compete for being the best: candidates, unscored configurations, tuned settings.
-    n_candidates
+        All that compete for being the best: contenders, unscored configurations, tuned settings.
+    n_contenders
         Distinct series of net returns out of sample, those of this run included.
     n_unscored
         Configurations that learnt from these data and were never scored.
     n_tuned
         Settings tried inside training rows: of each search, those of its most searched window.
     n_with_sharpe
-        Candidates that have a Sharpe ratio.
+        Contenders that have a Sharpe ratio.
     sharpe_variance
         Variance of these ratios, **per session**; None with fewer than two.
     problems
@@ -132,7 +132,7 @@ class TrialCount(Record):
     """
 
     n_trials: int = Field(ge=1)
-    n_candidates: int = Field(default=1, ge=0)
+    n_contenders: int = Field(default=1, ge=0)
     n_unscored: int = Field(default=0, ge=0)
     n_tuned: int = Field(default=0, ge=0)
     n_with_sharpe: int = Field(default=0, ge=0)

@@ -1,13 +1,13 @@
-"""Tests that many candidates, symbols or runs take at once, and what that costs each of them.
+"""Tests that many contenders, symbols or runs take at once, and what that costs each of them.
 
-Belongs here: the best of all candidates against chance, and the rate of false discoveries over
-symbols and over candidates. Does not belong here: the choice of the best across splits
+Belongs here: the best of all contenders against chance, and the rate of false discoveries over
+symbols and over contenders. Does not belong here: the choice of the best across splits
 (`overfitting`), tests of one series (`inference`).
 
 Sources
 -------
 - P. R. Hansen (2005), "A Test for Superior Predictive Ability": `arch`, whose statistic is the
-  largest mean. Dividing each candidate's excess by its HAC error beforehand makes it the largest
+  largest mean. Dividing each contender's excess by its HAC error beforehand makes it the largest
   t statistic, as in the paper.
 - J. P. Romano and M. Wolf (2005), "Stepwise Multiple Testing as Formalized Data Snooping": `arch`.
 - Y. Benjamini and Y. Hochberg (1995): `scipy`; valid for independent or positively dependent
@@ -37,13 +37,13 @@ from sensequant.evaluation.overfitting import cross_validate_choice
 from sensequant.records import derive_seed
 
 __all__ = [
-    "BY_CANDIDATE_SCHEMA",
+    "BY_CONTENDER_SCHEMA",
     "BY_SYMBOL_SCHEMA",
-    "Candidates",
-    "candidate_discoveries",
-    "candidate_tests",
+    "Contenders",
+    "contender_discoveries",
+    "contender_tests",
     "overfitting_probability",
-    "superior_candidates",
+    "superior_contenders",
     "symbol_discoveries",
     "symbol_tests",
 ]
@@ -65,17 +65,17 @@ _TESTED = {
 BY_SYMBOL_SCHEMA = pl.Schema({"symbol": pl.String} | _TESTED)
 """`estimate` is the rise of the forward return, as a fraction, per unit of score."""
 
-BY_CANDIDATE_SCHEMA = pl.Schema({"candidate": pl.String, "is_own": pl.Boolean} | _TESTED)
+BY_CONTENDER_SCHEMA = pl.Schema({"contender": pl.String, "is_own": pl.Boolean} | _TESTED)
 """`estimate` is the mean net return over the benchmark, as a fraction per year."""
 
 _RESIDUAL_NOISE = 1e-12
 _NO_BENCHMARK = "no benchmark"
 _LEAST_SHARED_FRAC = 0.8
-"""A candidate with fewer of the run's sessions is counted, and not laid beside the others."""
+"""A contender with fewer of the run's sessions is counted, and not laid beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class Contenders:
     """Net returns of everything that was tried, on the sessions that all share.
 
     Attributes
@@ -83,13 +83,13 @@ class Candidates:
     names
         One per column of `returns`.
     own
-        Name of the candidate that is judged; None when the run has none.
+        Name of the contender that is judged; None when the run has none.
     returns
-        Shape (n_sessions, n_candidates).
+        Shape (n_sessions, n_contenders).
     benchmark
         Shape (n_sessions,), NaN where it is missing.
     n_left_out
-        Candidates that share too few sessions, or whose returns do not vary.
+        Contenders that share too few sessions, or whose returns do not vary.
     """
 
     names: tuple[str, ...]
@@ -99,15 +99,15 @@ class Candidates:
     n_left_out: int
 
     @classmethod
-    def of(cls, returns: pl.DataFrame, tried: pl.DataFrame, own: str | None) -> "Candidates":
-        """Lay candidates beside each other.
+    def of(cls, returns: pl.DataFrame, tried: pl.DataFrame, own: str | None) -> "Contenders":
+        """Lay contenders beside each other.
 
         Parameters
         ----------
         returns
             session, benchmark_return of the run that is judged.
         tried
-            session, and one column of net returns per candidate, null where it has none.
+            session, and one column of net returns per contender, null where it has none.
         own
             The column that is judged.
         """
@@ -140,25 +140,25 @@ class Candidates:
 
 
 def overfitting_probability(
-    found: Candidates, config: SignificanceConfig, *, reason: str | None
+    found: Contenders, config: SignificanceConfig, *, reason: str | None
 ) -> TestResult:
-    """Return the probability that choosing the best of all candidates in sample was worth nothing.
+    """Return the probability that choosing the best of all contenders in sample was worth nothing.
 
     Parameters
     ----------
     found
-        The candidates.
+        The contenders.
     config
         Fewest sessions, number of blocks.
     reason
-        Why the candidates cannot be relied on, if so.
+        Why the contenders cannot be relied on, if so.
     """
     blank = TestResult(
         name="overfitting_probability",
         null=None,
         alternative=None,
         source="Bailey, Borwein, López de Prado and Zhu (2017): CSCV on Sharpe ratios",
-        assumptions="Blocks of sessions are exchangeable; the candidates are all that was tried.",
+        assumptions="Blocks of sessions are exchangeable; the contenders are all that was tried.",
         no_interval="every split of one sample was played; the splits are not independent",
     )
     n = len(found.returns)
@@ -166,13 +166,13 @@ def overfitting_probability(
     if reason is None and n < 2 * config.n_cscv_blocks:
         reason = f"{n} sessions do not fill {config.n_cscv_blocks} blocks"
     if reason is None and not _varies_in_every_half(found.returns, config.n_cscv_blocks):
-        reason = "a candidate's returns do not vary in some half of the blocks"
+        reason = "a contender's returns do not vary in some half of the blocks"
     if reason:
         return unanswered(blank, n, reason)
     played = cross_validate_choice(found.returns, n_blocks=config.n_cscv_blocks)
     inputs = {
-        "n_candidates": float(len(found.names)),
-        "n_candidates_left_out": float(found.n_left_out),
+        "n_contenders": float(len(found.names)),
+        "n_contenders_left_out": float(found.n_left_out),
         "n_blocks": float(config.n_cscv_blocks),
         "n_splits": float(played.n_splits),
         "loss_frac": played.loss_frac,
@@ -190,36 +190,36 @@ def overfitting_probability(
     )
 
 
-def superior_candidates(
-    found: Candidates, data: ReturnSeries, *, reason: str | None
+def superior_contenders(
+    found: Contenders, data: ReturnSeries, *, reason: str | None
 ) -> tuple[TestResult, TestResult]:
-    """Test the best of all candidates, and the one that is judged among them, for an excess.
+    """Test the best of all contenders, and the one that is judged among them, for an excess.
 
     Parameters
     ----------
     found
-        The candidates.
+        The contenders.
     data
         Horizon, seed and settings.
     reason
-        Why the candidates cannot be relied on, if so.
+        Why the contenders cannot be relied on, if so.
 
     Returns
     -------
     tuple
-        Superior predictive ability; step-wise test of the candidate that is judged.
+        Superior predictive ability; step-wise test of the contender that is judged.
     """
     best = TestResult(
         name="superior_predictive_ability",
-        null="no candidate earns more than the benchmark",
-        alternative="the best candidate earns more than the benchmark",
+        null="no contender earns more than the benchmark",
+        alternative="the best contender earns more than the benchmark",
         source="Hansen (2005), studentised by HAC errors",
-        assumptions="Stationary, weakly dependent excess returns; all candidates are counted.",
+        assumptions="Stationary, weakly dependent excess returns; all contenders are counted.",
     )
     own = TestResult(
         name="step_m",
-        null="this candidate earns no more than the benchmark",
-        alternative="this candidate earns more, at a family-wise error over all candidates",
+        null="this contender earns no more than the benchmark",
+        alternative="this contender earns more, at a family-wise error over all contenders",
         source="Romano and Wolf (2005), studentised by HAC errors",
         assumptions=best.assumptions,
         no_interval="a count",
@@ -232,7 +232,7 @@ def superior_candidates(
         return unanswered(best, n, reason), unanswered(own, n, reason)
     errors = _errors(excess, data.horizon)
     if errors is None:
-        follows = "a candidate follows the benchmark exactly"
+        follows = "a contender follows the benchmark exactly"
         return unanswered(best, n, follows), unanswered(own, n, follows)
     block = max(block_length(column, min_block=data.horizon) for column in excess.T)
     seed = derive_seed(data.seed, best.name)
@@ -258,8 +258,8 @@ def superior_candidates(
         "seed": seed,
     }
     counts = {
-        "n_candidates": float(len(found.names)),
-        "n_candidates_left_out": float(found.n_left_out),
+        "n_contenders": float(len(found.names)),
+        "n_contenders_left_out": float(found.n_left_out),
     }
     top = int(statistics.argmax())
     spa = answered(
@@ -274,45 +274,45 @@ def superior_candidates(
         **common,
     )
     if found.own is None:
-        return spa, unanswered(own, n, "this run has no candidate on these sessions")
+        return spa, unanswered(own, n, "this run has no contender on these sessions")
     stepped = answered(
         own,
         config,
         statistic=float(statistics[found.names.index(found.own)]),
         estimate=float(len(winners)),
-        unit="superior candidates",
+        unit="superior contenders",
         inputs=counts,
         **common,
     )
     return spa, stepped.model_copy(update={"rejects_null": found.own in winners})
 
 
-def candidate_tests(found: Candidates, data: ReturnSeries) -> pl.DataFrame:
-    """Test every candidate for a mean excess over the benchmark; see `BY_CANDIDATE_SCHEMA`."""
+def contender_tests(found: Contenders, data: ReturnSeries) -> pl.DataFrame:
+    """Test every contender for a mean excess over the benchmark; see `BY_CONTENDER_SCHEMA`."""
     excess, config = found.excess, data.config
     n = len(excess)
     lags = hac_lags(n, data.horizon) if n else 0
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(found.names):
         values = excess[:, place]
-        row: dict[str, Any] = {"candidate": name, "is_own": name == found.own, "n": n}
+        row: dict[str, Any] = {"contender": name, "is_own": name == found.own, "n": n}
         if n < config.min_sessions:
             rows.append(row | {"reason": _few(n, config)})
             continue
         fit = hac_fit(values, np.ones((n, 1)), lags)
         spread = float(values.var(ddof=1))
         rows.append(row | _tested(fit, 0, lags, spread=spread, scale=data.yearly))
-    return _adjusted(rows, BY_CANDIDATE_SCHEMA, config)
+    return _adjusted(rows, BY_CONTENDER_SCHEMA, config)
 
 
-def candidate_discoveries(table: pl.DataFrame, config: SignificanceConfig) -> TestResult:
-    """Sum up whether the candidate that is judged stands out among all that were tested."""
+def contender_discoveries(table: pl.DataFrame, config: SignificanceConfig) -> TestResult:
+    """Sum up whether the contender that is judged stands out among all that were tested."""
     blank = TestResult(
         name="false_discovery_runs",
-        null="this candidate earns no more than the benchmark",
-        alternative="this candidate earns more, at a false-discovery rate over all candidates",
+        null="this contender earns no more than the benchmark",
+        alternative="this contender earns more, at a false-discovery rate over all contenders",
         source="Benjamini and Hochberg (1995) on t-tests with HAC errors",
-        assumptions="Tests of candidates are independent or positively dependent.",
+        assumptions="Tests of contenders are independent or positively dependent.",
         no_interval="a count",
     )
     own = table.filter("is_own")
@@ -320,7 +320,7 @@ def candidate_discoveries(table: pl.DataFrame, config: SignificanceConfig) -> Te
     if own["p_value"].count() == 0:
         reason = own["reason"].item() if own.height else None
         n = int(own["n"].item()) if own.height else 0
-        return unanswered(blank, n, reason or "this run has no candidate to compare")
+        return unanswered(blank, n, reason or "this run has no contender to compare")
     row = own.row(0, named=True)
     return answered(
         blank,
@@ -328,12 +328,12 @@ def candidate_discoveries(table: pl.DataFrame, config: SignificanceConfig) -> Te
         statistic=row["statistic"],
         p_value=row["p_benjamini_hochberg"],
         estimate=float(tested["is_discovery"].sum()),
-        unit="candidates discovered",
+        unit="contenders discovered",
         n=row["n"],
         n_effective=row["n_effective"],
         lags=row["lags"],
         inputs={
-            "n_candidates": float(tested.height),
+            "n_contenders": float(tested.height),
             "p_alone": row["p_value"],
             "p_benjamini_yekutieli": row["p_benjamini_yekutieli"],
         },
@@ -409,10 +409,10 @@ def symbol_discoveries(table: pl.DataFrame, config: SignificanceConfig) -> TestR
 
 
 def _too_few(
-    found: Candidates, n: int, config: SignificanceConfig, *, least: int = 2
+    found: Contenders, n: int, config: SignificanceConfig, *, least: int = 2
 ) -> str | None:
     if len(found.names) < least:
-        return f"{len(found.names)} candidates with returns that vary, at least {least} are needed"
+        return f"{len(found.names)} contenders with returns that vary, at least {least} are needed"
     return _few(n, config) if n < config.min_sessions else None
 
 

@@ -1,10 +1,10 @@
 """The probability of backtest overfitting, by combinatorially symmetric cross-validation (CSCV).
 
 Belongs here: the splits, the ranks and the figures that follow from them. Does not belong here:
-which series compete (`stages.candidates`), other tests of many candidates (`multiple_testing`).
+which series compete (`stages.contenders`), other tests of many contenders (`multiple_testing`).
 
 The sessions are cut into an even number of blocks. Every half of the blocks is in sample once, its
-complement out of sample. The candidate with the best Sharpe ratio in sample is looked up out of
+complement out of sample. The contender with the best Sharpe ratio in sample is looked up out of
 sample: its relative rank there, w = rank / (N + 1), gives the logit ln(w / (1 - w)). The
 probability of backtest overfitting is the share of splits whose logit is not above zero: the best
 in sample does no better than the median out of sample. Near one half means that choosing the best
@@ -37,7 +37,7 @@ class CscvResult:
     overfit_frac
         Probability of backtest overfitting.
     loss_frac
-        Share of splits in which the chosen candidate lost money out of sample.
+        Share of splits in which the chosen contender lost money out of sample.
     degradation
         Slope of the chosen one's Sharpe ratio out of sample on that in sample; None where the
         latter does not vary.
@@ -62,7 +62,7 @@ def cross_validate_choice(returns: _Floats, *, n_blocks: int) -> CscvResult:
     Parameters
     ----------
     returns
-        Net returns per session, shape (n_sessions, n_candidates); every column varies in every
+        Net returns per session, shape (n_sessions, n_contenders); every column varies in every
         half.
     n_blocks
         Blocks of equal length (the first ones hold a session more where it does not divide).
@@ -70,14 +70,14 @@ def cross_validate_choice(returns: _Floats, *, n_blocks: int) -> CscvResult:
     Raises
     ------
     ConfigError
-        An odd number of blocks, fewer than two sessions per block, or fewer than two candidates.
+        An odd number of blocks, fewer than two sessions per block, or fewer than two contenders.
     """
-    n_sessions, n_candidates = returns.shape
-    if n_blocks % 2 or n_blocks < 2 or n_sessions < 2 * n_blocks or n_candidates < 2:  # noqa: PLR2004
+    n_sessions, n_contenders = returns.shape
+    if n_blocks % 2 or n_blocks < 2 or n_sessions < 2 * n_blocks or n_contenders < 2:  # noqa: PLR2004
         raise ConfigError(
             "choice cannot be cross-validated",
-            expected="an even number of blocks of two sessions at least, and two candidates",
-            found=f"{n_sessions} sessions, {n_blocks} blocks, {n_candidates} candidates",
+            expected="an even number of blocks of two sessions at least, and two contenders",
+            found=f"{n_sessions} sessions, {n_blocks} blocks, {n_contenders} contenders",
         )
     inside = _halves(n_blocks)
     known, later = (_sharpes(returns, n_blocks, half) for half in (inside, 1 - inside))
@@ -86,7 +86,7 @@ def cross_validate_choice(returns: _Floats, *, n_blocks: int) -> CscvResult:
     best, its_later = known[rows, chosen], later[rows, chosen]
     below = (later < its_later[:, None]).sum(axis=1)
     equal = (later == its_later[:, None]).sum(axis=1)
-    place = (below + (equal + 1) / 2) / (n_candidates + 1)
+    place = (below + (equal + 1) / 2) / (n_contenders + 1)
     logits = np.log(place / (1 - place))
     return CscvResult(
         overfit_frac=float((logits <= 0).mean()),

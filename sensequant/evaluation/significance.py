@@ -38,11 +38,11 @@ from sensequant.evaluation.inference import (
     tracking_error,
 )
 from sensequant.evaluation.multiple_testing import (
-    Candidates,
-    candidate_discoveries,
-    candidate_tests,
+    Contenders,
+    contender_discoveries,
+    contender_tests,
     overfitting_probability,
-    superior_candidates,
+    superior_contenders,
     symbol_discoveries,
     symbol_tests,
 )
@@ -85,10 +85,10 @@ class OutOfSample:
         Purchases and sales behind the returns; None where that is not known.
     baselines
         session, and one column of net returns per rule to beat, null where it has none.
-    candidates
-        session, and one column of net returns per candidate that was ever tried on these sessions.
+    contenders
+        session, and one column of net returns per contender that was ever tried on these sessions.
     own
-        The column of `candidates` that holds the returns.
+        The column of `contenders` that holds the returns.
     scores
         symbol, session_number, score, forward_return of every scored row.
     ranked
@@ -100,7 +100,7 @@ class OutOfSample:
     trials: TrialCount
     n_trades: int | None = None
     baselines: pl.DataFrame | None = None
-    candidates: pl.DataFrame | None = None
+    contenders: pl.DataFrame | None = None
     own: str | None = None
     scores: pl.DataFrame | None = None
     ranked: RankedRows | None = None
@@ -112,7 +112,7 @@ class Assessment:
 
     report: SignificanceReport
     by_symbol: pl.DataFrame
-    by_candidate: pl.DataFrame
+    by_contender: pl.DataFrame
 
 
 def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Assessment:
@@ -143,8 +143,8 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
     frame = _checked(found.returns)
     paired = frame.drop_nulls("benchmark_return")
     data = _series(frame, paired, found, seed=seed, config=config)
-    tried = Candidates.of(frame, _tried(found, frame), found.own or _OWN)
-    by_candidate = candidate_tests(tried, data)
+    tried = Contenders.of(frame, _tried(found, frame), found.own or _OWN)
+    by_contender = contender_tests(tried, data)
     scores = _NO_SCORES if found.scores is None else found.scores
     by_symbol = symbol_tests(scores, horizon_sessions=found.horizon_sessions, config=config)
     reason = found.trials.reason
@@ -159,9 +159,9 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
         tracking_error(data),
         sharpe_difference(data, BENCHMARK),
         *_against_baselines(frame, found.baselines, data),
-        *superior_candidates(tried, data, reason=reason),
+        *superior_contenders(tried, data, reason=reason),
         overfitting_probability(tried, config, reason=reason),
-        candidate_discoveries(by_candidate, config),
+        contender_discoveries(by_contender, config),
         symbol_discoveries(by_symbol, config),
         detectable_sharpe(data),
         detectable_auc(found.ranked, config),
@@ -176,15 +176,15 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
         tests=tests,
         not_done_yet=(),
     )
-    return Assessment(report, by_symbol, by_candidate)
+    return Assessment(report, by_symbol, by_contender)
 
 
 _OWN = "this run"
 
 
 def _tried(found: OutOfSample, frame: pl.DataFrame) -> pl.DataFrame:
-    if found.candidates is not None:
-        return found.candidates
+    if found.contenders is not None:
+        return found.contenders
     return frame.select("session", pl.col("net_return").alias(_OWN))
 
 

@@ -54,7 +54,7 @@ def _scope(report: SignificanceReport) -> str:
     text = (
         f"{report.n_sessions} sessions of net returns ({report.n_benchmark_sessions} with the "
         f"benchmark), {report.first_session or '-'} to {report.last_session or '-'}. Trials of "
-        f"these data in the ledger: {trials.n_trials}, of which {trials.n_candidates} were scored "
+        f"these data in the ledger: {trials.n_trials}, of which {trials.n_contenders} were scored "
         f"out of sample, {trials.n_unscored} learnt and were never scored, {trials.n_tuned} are "
         "settings that searches tried."
     )

@@ -68,10 +68,10 @@ _TEST_NAMES = {
     "sharpe_difference_nifty50": "Sharpe ratio over that of NIFTY 50",
     "sharpe_difference_universe": "Sharpe ratio over that of the universe held",
     "mean_excess_universe": "Mean return over the universe held",
-    "superior_predictive_ability": "Best of all candidates (SPA)",
-    "step_m": "This candidate among all (step-M)",
+    "superior_predictive_ability": "Best of all contenders (SPA)",
+    "step_m": "This contender among all (step-M)",
     "overfitting_probability": "Probability of backtest overfitting",
-    "false_discovery_runs": "This candidate among all (false discoveries)",
+    "false_discovery_runs": "This contender among all (false discoveries)",
     "false_discovery_symbols": "Symbols whose scores tell (false discoveries)",
     "detectable_sharpe": "Smallest Sharpe ratio that these data can show",
     "detectable_auc": "Smallest AUC that these data can show",
@@ -157,7 +157,7 @@ def statistics_section(report: SignificanceReport | None) -> Section:
         f"{count(report.n_sessions)} sessions of net returns, "
         f"{count(report.n_benchmark_sessions)} of them with the benchmark; "
         f"{count(report.trials.n_trials)} trials of these data so far: "
-        f"{count(report.trials.n_candidates)} scored, {count(report.trials.n_unscored)} never "
+        f"{count(report.trials.n_contenders)} scored, {count(report.trials.n_unscored)} never "
         f"scored, {count(report.trials.n_tuned)} settings of searches."
     )
     answers = listed(

@@ -12,7 +12,7 @@ from sensequant.evaluation.validation_text import render_markdown
 from sensequant.records import derive_seed
 from sensequant.stages.context import Findings, Run
 from sensequant.stages.students_evidence import scores_by_variant
-from sensequant.stages.tried import record_candidates
+from sensequant.stages.tried import record_contenders
 from sensequant.storage import read_json, read_table, write_atomically, write_json, write_table
 
 __all__ = [
@@ -45,7 +45,7 @@ def validate_scores(run: Run) -> tuple[str, Findings]:
     )
     page = render_markdown(validation.summary)
     # Before anybody can see what they were worth.
-    record_candidates(run, backtest.equity, _variants_traded(run, bars))
+    record_contenders(run, backtest.equity, _variants_traded(run, bars))
     _write_validation(run, validation, backtest, universe, page)
     return page, _findings(validation.summary)
 

@@ -14,7 +14,7 @@ from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import derive_seed
 from sensequant.stages.context import Findings, Run
 from sensequant.stages.evidence import read_summary
-from sensequant.stages.tried import own_candidate, scope_of
+from sensequant.stages.tried import own_contender, scope_of
 from sensequant.storage import read_json, read_table, write_atomically, write_json, write_table
 from sensequant.trials import (
     ANCHOR_NAME,
@@ -37,13 +37,13 @@ def assess_significance(run: Run) -> tuple[str, Findings]:
     from sensequant.evaluation.significance import OutOfSample, assess  # noqa: PLC0415
 
     returns, summary = _validated(run, "returns"), read_summary(run)
-    own = own_candidate(run, returns)
+    own = own_contender(run, returns)
     record_trials(run.folder.home, [own], run_id=run.folder.run_id)
     ledger = read_ledger(run.folder.home)
-    count, candidates = count_trials(ledger.trials, scope_of(run), problems=ledger.problems)
-    tried, lost = _returns_of(run, candidates)
+    count, contenders = count_trials(ledger.trials, scope_of(run), problems=ledger.problems)
+    tried, lost = _returns_of(run, contenders)
     if lost:
-        told = f"the returns of {lost} candidates are missing or were altered"
+        told = f"the returns of {lost} contenders are missing or were altered"
         count = count.model_copy(update={"problems": (*count.problems, told)})
     found = OutOfSample(
         returns=returns,
@@ -51,7 +51,7 @@ def assess_significance(run: Run) -> tuple[str, Findings]:
         trials=count,
         n_trades=_validated(run, "trades").height,
         baselines=_validated(run, "universe_equity").select("session", universe="net_return"),
-        candidates=tried,
+        contenders=tried,
         own=own.returns_digest,
         scores=read_table(run.folder.predictions),
         ranked=_ranked(summary),
@@ -61,7 +61,7 @@ def assess_significance(run: Run) -> tuple[str, Findings]:
     report, page = assessed.report, render_tests(assessed.report)
     folder = run.folder.significance
     write_table(folder / "by_symbol.parquet", assessed.by_symbol)
-    write_table(folder / "by_candidate.parquet", assessed.by_candidate)
+    write_table(folder / "by_contender.parquet", assessed.by_contender)
     write_json(run.folder.root / ANCHOR_NAME, ledger.anchor)
     write_atomically(folder / "stat_tests.md", page.encode())
     write_json(folder / "stat_tests.json", report)
@@ -85,11 +85,11 @@ def _validated(run: Run, name: str) -> pl.DataFrame:
     return read_table(run.folder.validation / f"{name}.parquet")
 
 
-def _returns_of(run: Run, candidates: Iterable[Trial]) -> tuple[pl.DataFrame, int]:
-    """Return the net returns of candidates, one column each, and how many have lost theirs."""
+def _returns_of(run: Run, contenders: Iterable[Trial]) -> tuple[pl.DataFrame, int]:
+    """Return the net returns of contenders, one column each, and how many have lost theirs."""
     wide = pl.DataFrame(schema={"session": pl.Date})
     lost = 0
-    for trial in sorted(candidates, key=lambda each: each.returns_digest or ""):
+    for trial in sorted(contenders, key=lambda each: each.returns_digest or ""):
         returns = returns_of(run.folder.home, trial)
         if returns is None or trial.returns_digest is None:
             lost += 1

@@ -1,10 +1,10 @@
 """What a run tries, as entries of the ledger of trials.
 
-Belongs here: what makes two fits, searches or candidates of runs the same. Does not belong here:
+Belongs here: what makes two fits, searches or contenders of runs the same. Does not belong here:
 the ledger (`sensequant.trials`), training and trading themselves, what the trials do to a test
 (`stages.statistical_tests`).
 
-All variants of the students are candidates: whoever sees that the weighted student failed and
+All variants of the students are contenders: whoever sees that the weighted student failed and
 deploys the other one has tried both.
 """
 
@@ -24,10 +24,10 @@ from sensequant.runs import RunFolder
 from sensequant.stages.context import Run, load_run
 from sensequant.trials import Scope, Trial, TrialKind, record_trials, store_returns
 
-__all__ = ["DEPLOYED", "note_fit", "note_search", "own_candidate", "record_candidates", "scope_of"]
+__all__ = ["DEPLOYED", "note_fit", "note_search", "own_contender", "record_contenders", "scope_of"]
 
 DEPLOYED = "deployed"
-"""Name of the candidate whose returns are the evidence."""
+"""Name of the contender whose returns are the evidence."""
 
 _NSE = "nse"
 _TEACHER_PARTS = ("windows", "features", "labels", "teacher", "seed")
@@ -61,7 +61,7 @@ def note_search(run: Run, window: str, n_settings: int) -> None:
     record_trials(run.folder.home, [trial], run_id=run.folder.run_id)
 
 
-def record_candidates(
+def record_contenders(
     run: Run, deployed: pl.DataFrame, variants: Mapping[str, pl.DataFrame]
 ) -> None:
     """Write down the net returns of the deployed students and of every variant beside them.
@@ -75,22 +75,22 @@ def record_candidates(
     variants
         The same of other students, by name, traded by the same rules.
     """
-    own = own_candidate(run, deployed)
-    others = (_candidate(run, name, returns) for name, returns in variants.items())
+    own = own_contender(run, deployed)
+    others = (_contender(run, name, returns) for name, returns in variants.items())
     tried = [own, *(each for each in others if each.returns_digest != own.returns_digest)]
     record_trials(run.folder.home, tried, run_id=run.folder.run_id)
 
 
-def own_candidate(run: Run, deployed: pl.DataFrame) -> Trial:
+def own_contender(run: Run, deployed: pl.DataFrame) -> Trial:
     """Return the trial of the portfolio that is the evidence; its returns are stored."""
-    return _candidate(run, DEPLOYED, deployed)
+    return _contender(run, DEPLOYED, deployed)
 
 
-def _candidate(run: Run, name: str, returns: pl.DataFrame) -> Trial:
+def _contender(run: Run, name: str, returns: pl.DataFrame) -> Trial:
     kept = returns.select(pl.col("session").cast(pl.Date), pl.col("net_return").cast(pl.Float64))
     net = kept["net_return"].to_numpy()
     return Trial(
-        kind=TrialKind.CANDIDATE,
+        kind=TrialKind.CONTENDER,
         scope=scope_of(run),
         settings_digest=_digest_of(run, _TRAINING_PARTS),
         name=name,

@@ -37,9 +37,9 @@ def fit(settings: str, scope: Scope = SCOPE) -> Trial:
     return Trial(kind=TrialKind.FIT, scope=scope, settings_digest=settings * 64)
 
 
-def candidate(settings: str, returns: str, sharpe: float | None = 0.1, **fields: Any) -> Trial:
+def contender(settings: str, returns: str, sharpe: float | None = 0.1, **fields: Any) -> Trial:
     return Trial(
-        kind=TrialKind.CANDIDATE,
+        kind=TrialKind.CONTENDER,
         scope=fields.get("scope", SCOPE),
         settings_digest=settings * 64,
         name=fields.get("name", "deployed"),
@@ -296,33 +296,33 @@ def test_many_writers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     assert len({trial.settings_digest for trial in found.trials}) == 15
 
 
-def test_candidates_count_with_the_variance_of_their_ratios() -> None:
-    """Equal returns are one candidate; a ratio that is not defined counts and has no variance."""
+def test_contenders_count_with_the_variance_of_their_ratios() -> None:
+    """Equal returns are one contender; a ratio that is not defined counts and has no variance."""
     trials = [
-        candidate("1", "a", 0.1),
-        candidate("1", "b", 0.3, name="weighted"),
-        candidate("2", "a", 0.1),
-        candidate("3", "c", None),
+        contender("1", "a", 0.1),
+        contender("1", "b", 0.3, name="weighted"),
+        contender("2", "a", 0.1),
+        contender("3", "c", None),
     ]
 
     count, found = count_trials(trials, SCOPE)
 
-    assert (count.n_trials, count.n_candidates, count.n_with_sharpe) == (3, 3, 2)
+    assert (count.n_trials, count.n_contenders, count.n_with_sharpe) == (3, 3, 2)
     assert count.sharpe_variance == pytest.approx(0.02)
     assert [trial.returns_digest for trial in found] == ["a" * 64, "b" * 64, "c" * 64]
 
 
 def test_what_learnt_and_was_given_up_counts() -> None:
     """A configuration that was never scored is a trial; one that was is no second one."""
-    count, _ = count_trials([fit("1"), fit("2"), fit("3"), candidate("2", "a")], SCOPE)
+    count, _ = count_trials([fit("1"), fit("2"), fit("3"), contender("2", "a")], SCOPE)
 
-    assert (count.n_trials, count.n_candidates, count.n_unscored) == (3, 1, 2)
+    assert (count.n_trials, count.n_contenders, count.n_unscored) == (3, 1, 2)
 
 
 def test_settings_that_a_search_tried_count() -> None:
     """Of each search its most searched window: windows are parts of one strategy."""
     trials = [
-        candidate("1", "a"),
+        contender("1", "a"),
         search("7", "w1", 20),
         search("7", "w2", 30),
         search("7", "w3", 10),
@@ -351,9 +351,9 @@ def test_trials_count_that_share_a_market_a_symbol_and_a_session(
     """A day or a symbol more or less does not open a new ledger; another market does."""
     scope = SCOPE.model_copy(update=changes)
 
-    count, _ = count_trials([fit("1"), candidate("2", "a", scope=scope)], SCOPE)
+    count, _ = count_trials([fit("1"), contender("2", "a", scope=scope)], SCOPE)
 
-    assert count.n_candidates == int(counts)
+    assert count.n_contenders == int(counts)
     assert count.n_unscored == 1
     assert scope.overlaps(SCOPE) is SCOPE.overlaps(scope) is counts
 
@@ -362,7 +362,7 @@ def test_returns_come_back_as_they_were_or_not_at_all(tmp_path: Path) -> None:
     """They are known by their digest, so that others in their place are noticed."""
     returns = pl.DataFrame({"session": [date(2022, 1, 3)], "net_return": [0.01]})
     digest = store_returns(tmp_path, returns)
-    trial = candidate("1", "a").model_copy(update={"returns_digest": digest})
+    trial = contender("1", "a").model_copy(update={"returns_digest": digest})
     path = tmp_path / "trials" / "returns" / f"{digest}.parquet"
 
     assert returns_of(tmp_path, trial) is not None

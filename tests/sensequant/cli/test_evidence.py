@@ -25,7 +25,7 @@ REPORT = SignificanceReport(
     n_sessions=300,
     n_benchmark_sessions=0,
     horizon_sessions=7,
-    trials=TrialCount(n_trials=5, n_candidates=4, n_unscored=1, problems=("entry 3 is gone",)),
+    trials=TrialCount(n_trials=5, n_contenders=4, n_unscored=1, problems=("entry 3 is gone",)),
     tests=(
         TestResult(
             name="sharpe_ratio", **BLANK, estimate=1.25, lower=0.5, upper=2, p_value=0.01, n=300
@@ -108,7 +108,7 @@ def test_every_test_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) 
     assert lines["sharpe_ratio"][1:] == ["1.25", "0.5", "to", "2", "0.01", "yes", "300", "-"]
     assert lines["alpha"][-2:] == ["no", "benchmark"]
     assert lines["detectable"][-2:] == ["a", "bound"]
-    assert "ledger: trials 5, candidates 4, unscored 1, tuned 0\n" in told
+    assert "ledger: trials 5, contenders 4, unscored 1, tuned 0\n" in told
     assert "ledger was altered: entry 3 is gone\n" in told
 
 

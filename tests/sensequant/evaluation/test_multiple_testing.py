@@ -14,11 +14,11 @@ from statsmodels.stats import multitest
 from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig
 from sensequant.evaluation.inference import hac_fit, hac_lags
 from sensequant.evaluation.multiple_testing import (
-    Candidates,
-    candidate_discoveries,
-    candidate_tests,
+    Contenders,
+    contender_discoveries,
+    contender_tests,
     overfitting_probability,
-    superior_candidates,
+    superior_contenders,
     symbol_discoveries,
     symbol_tests,
 )
@@ -39,13 +39,13 @@ def data(config: SignificanceConfig = CONFIG) -> ReturnSeries:
     )
 
 
-def candidates(edges: tuple[float, ...], *, n: int = 300, seed: int = 0) -> Candidates:
+def contenders(edges: tuple[float, ...], *, n: int = 300, seed: int = 0) -> Contenders:
     rng = np.random.default_rng(seed)
     benchmark = rng.normal(0, 0.01, n)
     scale = 0.004 * (1 + np.arange(len(edges)))
     returns = benchmark[:, None] + rng.normal(edges, scale, (n, len(edges)))
     names = tuple(f"c{place}" for place in range(len(edges)))
-    return Candidates(names, "c0", returns, benchmark, 0)
+    return Contenders(names, "c0", returns, benchmark, 0)
 
 
 def scored(edges: dict[str, float], *, n: int = 250, seed: int = 0) -> pl.DataFrame:
@@ -67,7 +67,7 @@ def scored(edges: dict[str, float], *, n: int = 250, seed: int = 0) -> pl.DataFr
     return pl.concat(parts)
 
 
-def studentised(found: Candidates) -> np.ndarray:
+def studentised(found: Contenders) -> np.ndarray:
     excess = found.returns - found.benchmark[:, None]
     lags = hac_lags(len(excess), 3)
     errors = [hac_fit(column, np.ones((len(excess), 1)), lags).errors[0] for column in excess.T]
@@ -76,9 +76,9 @@ def studentised(found: Candidates) -> np.ndarray:
 
 def test_superior_ability_equals_arch() -> None:
     """On excess divided by its HAC error, with the same seed, block and draws."""
-    found = candidates((0.0006, 0.0, 0.0002))
+    found = contenders((0.0006, 0.0, 0.0002))
 
-    spa, step = superior_candidates(found, data(), reason=None)
+    spa, step = superior_contenders(found, data(), reason=None)
 
     assert spa.seed is not None
     assert spa.block_sessions is not None
@@ -98,9 +98,9 @@ def test_superior_ability_equals_arch() -> None:
 
 def test_superior_ability_by_brute_force() -> None:
     """Hansen's statistic, recentred by his threshold, drawn index by index."""
-    found = candidates((0.0003, -0.002, 0.0002), seed=4)
+    found = contenders((0.0003, -0.002, 0.0002), seed=4)
 
-    spa, _ = superior_candidates(found, data(), reason=None)
+    spa, _ = superior_contenders(found, data(), reason=None)
 
     assert spa.block_sessions is not None
     values = studentised(found) * np.sqrt(300)
@@ -125,12 +125,12 @@ def test_superior_ability_by_brute_force() -> None:
 
 
 def test_the_best_of_many_without_skill_is_rarely_superior() -> None:
-    """Of 60 universes of eight candidates without an edge, about three are rejected."""
+    """Of 60 universes of eight contenders without an edge, about three are rejected."""
     rejected = 0
     config = SignificanceConfig(n_draws=100)
     for seed in range(60):
-        spa, _ = superior_candidates(
-            candidates((0.0,) * 8, seed=seed, n=200), data(config), reason=None
+        spa, _ = superior_contenders(
+            contenders((0.0,) * 8, seed=seed, n=200), data(config), reason=None
         )
         rejected += bool(spa.rejects_null)
 
@@ -138,11 +138,11 @@ def test_the_best_of_many_without_skill_is_rarely_superior() -> None:
 
 
 def test_step_wise_names_those_with_an_edge() -> None:
-    """The candidate that is judged passes where it has the edge, and not where another has."""
-    with_edge = candidates((0.002, 0.0, 0.0))
-    other = Candidates(with_edge.names, "c1", with_edge.returns, with_edge.benchmark, 0)
+    """The contender that is judged passes where it has the edge, and not where another has."""
+    with_edge = contenders((0.002, 0.0, 0.0))
+    other = Contenders(with_edge.names, "c1", with_edge.returns, with_edge.benchmark, 0)
 
-    own, its = (superior_candidates(each, data(), reason=None)[1] for each in (with_edge, other))
+    own, its = (superior_contenders(each, data(), reason=None)[1] for each in (with_edge, other))
 
     assert own.estimate == its.estimate == 1
     assert own.rejects_null is True
@@ -153,12 +153,12 @@ def test_overfitting_is_near_one_half_on_noise_and_none_with_an_edge() -> None:
     """Choosing among twelve noises is worth nothing on average; choosing a real edge is."""
     on_noise = [
         overfitting_probability(
-            candidates((0.0,) * 12, seed=seed), SignificanceConfig(n_cscv_blocks=8), reason=None
+            contenders((0.0,) * 12, seed=seed), SignificanceConfig(n_cscv_blocks=8), reason=None
         ).estimate
         or 0.0
         for seed in range(40)
     ]
-    with_edge = overfitting_probability(candidates((0.003, 0.0, 0.0)), CONFIG, reason=None)
+    with_edge = overfitting_probability(contenders((0.003, 0.0, 0.0)), CONFIG, reason=None)
 
     assert np.mean(on_noise) == pytest.approx(0.5, abs=3 * np.std(on_noise) / 40**0.5)
     assert with_edge.estimate is not None
@@ -169,22 +169,22 @@ def test_overfitting_is_near_one_half_on_noise_and_none_with_an_edge() -> None:
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (candidates((0.0,)), "at least 2 are needed"),
-        (candidates((0.0, 0.0), n=40), "40 sessions are too few"),
-        (Candidates((), None, np.zeros((100, 0)), np.zeros(100), 2), "0 candidates"),
+        (contenders((0.0,)), "at least 2 are needed"),
+        (contenders((0.0, 0.0), n=40), "40 sessions are too few"),
+        (Contenders((), None, np.zeros((100, 0)), np.zeros(100), 2), "0 contenders"),
     ],
 )
-def test_too_little_to_choose_from_has_a_reason(found: Candidates, reason: str) -> None:
-    """One candidate, a short history, none that varies."""
+def test_too_little_to_choose_from_has_a_reason(found: Contenders, reason: str) -> None:
+    """One contender, a short history, none that varies."""
     answer = overfitting_probability(found, CONFIG, reason=None)
 
     assert reason in (answer.reason or "")
     assert answer.estimate is None
 
 
-def test_candidates_that_stand_still_have_no_overfitting() -> None:
+def test_contenders_that_stand_still_have_no_overfitting() -> None:
     """Returns that do not vary in half of the blocks have no Sharpe ratio there."""
-    found = candidates((0.0, 0.0))
+    found = contenders((0.0, 0.0))
     found.returns[:160, 1] = 0.0
 
     answer = overfitting_probability(found, CONFIG, reason=None)
@@ -194,25 +194,25 @@ def test_candidates_that_stand_still_have_no_overfitting() -> None:
 
 def test_without_a_benchmark_nobody_is_superior() -> None:
     """Absent with its reason, for the best and for the one that is judged."""
-    known = candidates((0.01, 0.0))
-    found = Candidates(known.names, "c0", known.returns, np.full(300, np.nan), 0)
+    known = contenders((0.01, 0.0))
+    found = Contenders(known.names, "c0", known.returns, np.full(300, np.nan), 0)
 
-    for answer in superior_candidates(found, data(), reason=None):
+    for answer in superior_contenders(found, data(), reason=None):
         assert answer.reason == "no benchmark"
         assert answer.rejects_null is None
 
 
-def test_a_candidate_that_is_the_benchmark_has_no_error() -> None:
+def test_a_contender_that_is_the_benchmark_has_no_error() -> None:
     """Its excess is zero throughout, which no statistic can be made of."""
-    known = candidates((0.01, 0.0))
+    known = contenders((0.01, 0.0))
     known.returns[:, 1] = known.benchmark
 
-    spa, _ = superior_candidates(known, data(), reason=None)
+    spa, _ = superior_contenders(known, data(), reason=None)
 
-    assert spa.reason == "a candidate follows the benchmark exactly"
+    assert spa.reason == "a contender follows the benchmark exactly"
 
 
-def test_candidates_are_laid_on_the_sessions_that_all_share() -> None:
+def test_contenders_are_laid_on_the_sessions_that_all_share() -> None:
     """Who has four fifths of the sessions shortens all; who has fewer is counted as left out."""
     n = 100
     days = [DAY + timedelta(days=place) for place in range(n)]
@@ -228,21 +228,21 @@ def test_candidates_are_laid_on_the_sessions_that_all_share() -> None:
         }
     )
 
-    found = Candidates.of(returns, tried, "own")
+    found = Contenders.of(returns, tried, "own")
 
     assert found.names == ("own", "late")
     assert found.returns.shape == (85, 2)
     assert found.n_left_out == 2
     assert found.own == "own"
-    assert Candidates.of(returns, tried, "still").own is None
+    assert Contenders.of(returns, tried, "still").own is None
 
 
-def test_tests_of_candidates_are_those_of_statsmodels() -> None:
+def test_tests_of_contenders_are_those_of_statsmodels() -> None:
     """HAC t-tests, adjusted as `multipletests` does, and the own one told."""
-    found = candidates((0.001, 0.0, 0.0, 0.0004))
+    found = contenders((0.001, 0.0, 0.0, 0.0004))
 
-    table = candidate_tests(found, data())
-    answer = candidate_discoveries(table, CONFIG)
+    table = contender_tests(found, data())
+    answer = contender_discoveries(table, CONFIG)
 
     p_values: list[float] = []
     for column in found.excess.T:

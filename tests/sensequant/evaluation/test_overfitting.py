@@ -25,12 +25,12 @@ def by_brute_force(returns: np.ndarray, n_blocks: int) -> list[float]:
     return logits
 
 
-@pytest.mark.parametrize(("n_sessions", "n_candidates", "n_blocks"), [(60, 5, 6), (101, 4, 8)])
+@pytest.mark.parametrize(("n_sessions", "n_contenders", "n_blocks"), [(60, 5, 6), (101, 4, 8)])
 def test_every_split_agrees_with_brute_force(
-    n_sessions: int, n_candidates: int, n_blocks: int
+    n_sessions: int, n_contenders: int, n_blocks: int
 ) -> None:
     """Also where the blocks do not divide the sessions."""
-    returns = np.random.default_rng(n_sessions).normal(0.001, 0.01, (n_sessions, n_candidates))
+    returns = np.random.default_rng(n_sessions).normal(0.001, 0.01, (n_sessions, n_contenders))
     expected = by_brute_force(returns, n_blocks)
 
     found = cross_validate_choice(returns, n_blocks=n_blocks)
@@ -41,7 +41,7 @@ def test_every_split_agrees_with_brute_force(
 
 
 def test_two_blocks_by_hand() -> None:
-    """Each candidate is best in the half that it was made for, and last in the other one."""
+    """Each contender is best in the half that it was made for, and last in the other one."""
     first, second = [0.01, 0.03], [-0.03, -0.01]
     returns = np.array([[*pair] for pair in zip(first + second, second + first, strict=True)])
 
@@ -53,7 +53,7 @@ def test_two_blocks_by_hand() -> None:
     assert found.degradation is None
 
 
-def test_a_candidate_that_is_always_best_is_not_overfit() -> None:
+def test_a_contender_that_is_always_best_is_not_overfit() -> None:
     """Choosing what is better in every block is worth all of it."""
     rng = np.random.default_rng(0)
     returns = rng.normal(0, 0.01, (240, 6))
@@ -79,7 +79,7 @@ def test_on_noise_choosing_is_worth_nothing() -> None:
     assert np.std(found) / 80**0.5 < 0.03
 
 
-def test_equal_candidates_share_their_ranks() -> None:
+def test_equal_contenders_share_their_ranks() -> None:
     """Who is chosen among copies stands in the middle: logit zero, which counts as overfit."""
     values = np.random.default_rng(1).normal(0, 0.01, 80)
 
@@ -91,6 +91,6 @@ def test_equal_candidates_share_their_ranks() -> None:
 
 @pytest.mark.parametrize(("shape", "n_blocks"), [((100, 1), 4), ((7, 3), 4), ((100, 3), 5)])
 def test_what_cannot_be_split_is_refused(shape: tuple[int, int], n_blocks: int) -> None:
-    """One candidate, blocks of one session, an odd number of blocks."""
+    """One contender, blocks of one session, an odd number of blocks."""
     with pytest.raises(ConfigError):
         cross_validate_choice(np.random.default_rng(0).normal(size=shape), n_blocks=n_blocks)

@@ -41,11 +41,11 @@ NAMES = [
     "detectable_sharpe",
     "detectable_auc",
 ]
-COUNT = TrialCount(n_trials=3, n_candidates=3, n_with_sharpe=3, sharpe_variance=0.001)
+COUNT = TrialCount(n_trials=3, n_contenders=3, n_with_sharpe=3, sharpe_variance=0.001)
 
 
 MANY = {"superior_predictive_ability", "step_m", "false_discovery_runs"}
-"""Tests that other candidates can still answer."""
+"""Tests that other contenders can still answer."""
 
 
 def returns(n: int = 300, seed: int = 0, edge: float = 0.0) -> pl.DataFrame:
@@ -61,7 +61,7 @@ def returns(n: int = 300, seed: int = 0, edge: float = 0.0) -> pl.DataFrame:
 
 
 def asked(frame: pl.DataFrame, **changes: Any) -> Assessment:
-    """Return the assessment of returns that stand beside two other candidates and two symbols."""
+    """Return the assessment of returns that stand beside two other contenders and two symbols."""
     rng = np.random.default_rng(8)
     n = frame.height
     others = frame.select(
@@ -85,7 +85,7 @@ def asked(frame: pl.DataFrame, **changes: Any) -> Assessment:
         "horizon_sessions": 5,
         "trials": COUNT,
         "baselines": frame.select("session", universe=pl.Series(rng.normal(0, 0.01, n))),
-        "candidates": others,
+        "contenders": others,
         "own": "mine",
         "scores": scores,
         "ranked": RankedRows(auc=auc, confidence=0.95, n_positive=n, n_negative=n),
@@ -248,12 +248,12 @@ def test_the_page_names_every_test_and_its_method() -> None:
 
 
 def test_tables_of_both_families_stand_beside_the_report() -> None:
-    """One row per symbol and per candidate, the one that is judged marked."""
+    """One row per symbol and per contender, the one that is judged marked."""
     found = asked(returns())
 
     assert found.by_symbol["symbol"].to_list() == ["A", "B"]
-    assert found.by_candidate.filter("is_own")["candidate"].to_list() == ["mine"]
-    assert found.by_candidate.height == 3
+    assert found.by_contender.filter("is_own")["contender"].to_list() == ["mine"]
+    assert found.by_contender.height == 3
 
 
 @pytest.mark.parametrize(

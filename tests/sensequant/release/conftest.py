@@ -97,7 +97,7 @@ def significance() -> SignificanceReport:
         n_sessions=321,
         n_benchmark_sessions=320,
         horizon_sessions=7,
-        trials=TrialCount(n_trials=4, n_candidates=4, n_with_sharpe=4, sharpe_variance=0.01),
+        trials=TrialCount(n_trials=4, n_contenders=4, n_with_sharpe=4, sharpe_variance=0.01),
         tests=(
             _test("mean_excess_bootstrap", estimate=0.04, lower=-0.02, upper=0.1, p_value=0.11),
             _test("deflated_sharpe", estimate=0.61, unit="probability"),

@@ -87,22 +87,22 @@ def test_the_page_and_the_summary_say_the_same(whole: Run) -> None:
     assert f"{summary.n_labelled}" in page.replace(",", "")
 
 
-def test_every_variant_is_a_candidate_before_anything_is_seen(whole: Run) -> None:
+def test_every_variant_is_a_contender_before_anything_is_seen(whole: Run) -> None:
     """The ledger holds the returns of the deployed students and of those beside them."""
     home = whole.folder.home
-    candidates = {
-        trial.name: trial for trial in read_ledger(home).trials if trial.kind is TrialKind.CANDIDATE
+    contenders = {
+        trial.name: trial for trial in read_ledger(home).trials if trial.kind is TrialKind.CONTENDER
     }
 
-    assert {"deployed", "without_teacher", "other_scope"} <= candidates.keys()
-    assert len({trial.returns_digest for trial in candidates.values()}) == len(candidates)
-    stored = returns_of(home, candidates["deployed"])
+    assert {"deployed", "without_teacher", "other_scope"} <= contenders.keys()
+    assert len({trial.returns_digest for trial in contenders.values()}) == len(contenders)
+    stored = returns_of(home, contenders["deployed"])
     assert stored is not None
     assert stored.equals(table(whole, "equity").select("session", "net_return"))
     net: list[float] = stored["net_return"].to_list()
     over = [value - (1.065 ** (1 / SESSIONS_PER_YEAR) - 1) for value in net]
-    assert candidates["deployed"].sharpe_session == close_to(fmean(over) / stdev(over))
-    assert candidates["deployed"].n_sessions == len(net)
+    assert contenders["deployed"].sharpe_session == close_to(fmean(over) / stdev(over))
+    assert contenders["deployed"].n_sessions == len(net)
 
 
 def test_nothing_scored_is_no_figure_and_no_error(copied: Run) -> None:

@@ -29,9 +29,9 @@ def findings_of(run: Run, stage: Stage) -> dict[str, Any]:
     return read_json(run.folder.stage_record(stage))["findings"]
 
 
-def candidates_of(run: Run) -> list[Trial]:
+def contenders_of(run: Run) -> list[Trial]:
     trials = read_ledger(run.folder.home).trials
-    return [trial for trial in trials if trial.kind is TrialKind.CANDIDATE]
+    return [trial for trial in trials if trial.kind is TrialKind.CONTENDER]
 
 
 def close_to(value: float) -> Any:
@@ -79,7 +79,7 @@ def test_findings_of_the_tests_are_counted_in_the_returns(whole: Run) -> None:
     findings = findings_of(whole, Stage.STATISTICAL_TESTS)
 
     assert findings["n_sessions"] == len(net)
-    scored = {trial.returns_digest for trial in candidates_of(whole)}
+    scored = {trial.returns_digest for trial in contenders_of(whole)}
     assert findings["n_trials"] == len(scored) >= 3
     assert findings["sharpe_ratio"] == close_to(fmean(over) / stdev(over) * root)
     assert findings["mean_excess_bootstrap"] == close_to(fmean(excess) * SESSIONS_PER_YEAR)
@@ -106,27 +106,27 @@ def test_a_second_configuration_is_a_second_trial(copied: Run, second: Run) -> N
 
     assert n_trials == [first.n_trials + 1] * 3
     again = statistical_tests.read_report(copied).trials
-    assert again.n_candidates == first.n_candidates + 1
+    assert again.n_contenders == first.n_contenders + 1
     assert again.n_unscored == 0
-    ratios = {trial.returns_digest: trial.sharpe_session for trial in candidates_of(copied)}
+    ratios = {trial.returns_digest: trial.sharpe_session for trial in contenders_of(copied)}
     known = [ratio for ratio in ratios.values() if ratio is not None]
     assert again.sharpe_variance == close_to(variance(known))
 
 
-def test_all_that_was_tried_stands_beside_the_candidate(copied: Run, second: Run) -> None:
-    """SPA, overfitting and discoveries count every candidate of either run."""
+def test_all_that_was_tried_stands_beside_the_contender(copied: Run, second: Run) -> None:
+    """SPA, overfitting and discoveries count every contender of either run."""
     statistical_tests.assess_significance(second)
     statistical_tests.assess_significance(copied)
 
     report = statistical_tests.read_report(copied)
-    tested = read_table(copied.folder.significance / "by_candidate.parquet")
+    tested = read_table(copied.folder.significance / "by_contender.parquet")
 
-    names = {trial.returns_digest for trial in candidates_of(copied)}
-    assert set(tested["candidate"]) == names
+    names = {trial.returns_digest for trial in contenders_of(copied)}
+    assert set(tested["contender"]) == names
     assert tested["is_own"].sum() == 1
     for name in ("superior_predictive_ability", "overfitting_probability"):
         test = report.of(name)
-        told = test.inputs["n_candidates"] + test.inputs["n_candidates_left_out"]
+        told = test.inputs["n_contenders"] + test.inputs["n_contenders_left_out"]
         assert told == len(names)
 
 
@@ -176,7 +176,7 @@ def test_a_whole_ledger_that_was_deleted_is_told(copied: Run) -> None:
 
 
 def test_returns_that_were_taken_away_are_told(copied: Run) -> None:
-    """A candidate whose returns are gone still counts, and the count is not relied on."""
+    """A contender whose returns are gone still counts, and the count is not relied on."""
     before = statistical_tests.read_report(copied).trials
     paths = sorted((copied.folder.home / "trials" / "returns").glob("*.parquet"))
     paths[0].write_bytes(b"nothing")
@@ -185,8 +185,8 @@ def test_returns_that_were_taken_away_are_told(copied: Run) -> None:
     statistical_tests.assess_significance(copied)
 
     after = statistical_tests.read_report(copied).trials
-    assert after.n_candidates == before.n_candidates
-    assert "candidates are missing or were altered" in after.problems[0]
+    assert after.n_contenders == before.n_contenders
+    assert "contenders are missing or were altered" in after.problems[0]
 
 
 def test_nothing_scored_passes_nothing(copied: Run) -> None:
