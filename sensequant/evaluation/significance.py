@@ -132,7 +132,7 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
     ConfigError
         No horizon.
     DataError
-        A column is missing, sessions are not ascending, a return is not finite.
+        A column is missing, sessions are not ascending, a return or a score is not finite.
     """
     if found.horizon_sessions < 1:
         raise ConfigError(
@@ -141,6 +141,8 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
             found=str(found.horizon_sessions),
         )
     frame = _checked(found.returns)
+    for name in ("baselines", "contenders", "scores"):
+        _require_finite(name, getattr(found, name))
     paired = frame.drop_nulls("benchmark_return")
     data = _series(frame, paired, found, seed=seed, config=config)
     tried = Contenders.of(frame, _tried(found, frame), found.own or _OWN)
@@ -227,6 +229,20 @@ def _against_baselines(
         )
         tests += [mean_difference(beside, name), sharpe_difference(beside, name)]
     return tests
+
+
+def _require_finite(name: str, frame: pl.DataFrame | None) -> None:
+    if frame is None:
+        return
+    for column in frame.select(pl.selectors.float()):
+        n_strange = int((~column.drop_nulls().is_finite()).sum())
+        if n_strange:
+            raise DataError(
+                "a value was not finite",
+                where=f"{name}, {column.name}",
+                expected="finite numbers, or null where there is none",
+                found=f"{n_strange} others",
+            )
 
 
 def _checked(returns: pl.DataFrame) -> pl.DataFrame:

@@ -273,6 +273,22 @@ def test_unusable_returns_are_refused(frame: pl.DataFrame) -> None:
         ask(frame)
 
 
+@pytest.mark.parametrize("name", ["baselines", "contenders", "scores"])
+def test_what_stands_beside_the_returns_is_finite(name: str) -> None:
+    """A NaN in a baseline, a contender or a score stops the assessment and is named."""
+    frame = returns()
+    strange = {
+        "baselines": frame.select("session", universe=pl.lit(float("nan"))),
+        "contenders": frame.select("session", mine="net_return", other=pl.lit(float("inf"))),
+        "scores": pl.DataFrame(
+            {"symbol": ["A"], "session_number": [1], "score": [float("nan")], "forward_return": 0.0}
+        ),
+    }
+
+    with pytest.raises(DataError, match=f"{name}, "):
+        ask(frame, **{name: strange[name]})
+
+
 def test_an_unknown_test_is_refused() -> None:
     """Asking for a test that is not there names those that are."""
     with pytest.raises(ConfigError, match="sharpe_ratio"):
