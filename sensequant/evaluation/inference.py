@@ -67,11 +67,20 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class HacFit:
-    """A least-squares fit with HAC errors; `freedom` are the degrees of freedom left."""
+    """A least-squares fit with HAC errors.
+
+    `independent` are the errors, were residuals independent of each other; `freedom` are the
+    degrees of freedom left.
+    """
 
     estimates: _Floats
     errors: _Floats
+    independent: _Floats
     freedom: float
+
+    def effective_size(self, place: int, n: int) -> float:
+        """Return how many independent rows tell as much about one coefficient as these `n`."""
+        return float(n * (self.independent[place] / self.errors[place]) ** 2)
 
 
 def hac_lags(n: int, horizon_sessions: int) -> int:
@@ -84,14 +93,16 @@ def hac_fit(values: _Floats, design: _Floats, lags: int) -> HacFit:
     model = cast("Any", OLS(values, design))
     options = {"maxlags": lags, "use_correction": True}
     fit = model.fit(cov_type="HAC", cov_kwds=options, use_t=True)
-    return HacFit(np.asarray(fit.params), np.asarray(fit.bse), float(fit.df_resid))
+    variances = np.diag(fit.normalized_cov_params) * fit.ssr / fit.df_resid
+    estimates, errors = np.asarray(fit.params), np.asarray(fit.bse)
+    return HacFit(estimates, errors, np.sqrt(variances), float(fit.df_resid))
 
 
 def effective_size(values: _Floats, horizon: int) -> tuple[float, int]:
     """Return how many independent values tell as much about the mean, and the lags behind that."""
     lags = hac_lags(values.size, horizon)
-    error = hac_fit(values, np.ones((values.size, 1)), lags).errors[0]
-    return float(values.var(ddof=1) / error**2), lags
+    fit = hac_fit(values, np.ones((values.size, 1)), lags)
+    return fit.effective_size(0, values.size), lags
 
 
 def unfit_pair(data: ReturnSeries) -> str | None:
@@ -172,10 +183,9 @@ def mean_test(blank: TestResult, data: ReturnSeries) -> TestResult:
     reason = unfit_pair(data)
     if reason:
         return unanswered(blank, data.excess.size, reason)
-    n_effective, lags = effective_size(data.excess, data.horizon)
+    lags = hac_lags(data.excess.size, data.horizon)
     fit = hac_fit(data.excess, np.ones((data.excess.size, 1)), lags)
-    result = _t_test(blank, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags)
-    return result.model_copy(update={"n_effective": n_effective})
+    return _t_test(blank, data, fit, 0, scale=data.yearly, unit="fraction per year", lags=lags)
 
 
 def probabilistic_sharpe_test(data: ReturnSeries) -> TestResult:
@@ -311,6 +321,7 @@ def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: flo
         unit="probability",
         no_interval="a probability",
         n=data.net.size,
+        n_effective=effective_size(data.net, data.horizon)[0],
         inputs={
             "sharpe_session": session_sharpe,
             "benchmark_sharpe_session": benchmark_sharpe,
@@ -383,5 +394,6 @@ def _t_test(
         lower=(estimate - reach) * scale,
         upper=(estimate + reach) * scale,
         n=n,
+        n_effective=fit.effective_size(place, n),
         lags=lags,
     )

@@ -300,8 +300,7 @@ def contender_tests(found: Contenders, data: ReturnSeries) -> pl.DataFrame:
             rows.append(row | {"reason": _few(n, config)})
             continue
         fit = hac_fit(values, np.ones((n, 1)), lags)
-        spread = float(values.var(ddof=1))
-        rows.append(row | _tested(fit, 0, lags, spread=spread, scale=data.yearly))
+        rows.append(row | _tested(fit, 0, lags, n=n, scale=data.yearly))
     return _adjusted(rows, BY_CONTENDER_SCHEMA, config)
 
 
@@ -437,23 +436,16 @@ def _errors(excess: _Floats, horizon: int) -> _Floats | None:
 def _slope_tested(score: _Floats, later: _Floats, lags: int) -> dict[str, Any]:
     centred = score - score.mean()
     design = np.column_stack([np.ones(score.size), centred])
-    fit = hac_fit(later, design, lags)
-    residual = later - design @ fit.estimates
-    # What the error would be, were rows independent: the slope's, by least squares.
-    independent = float(residual @ residual) / fit.freedom / float(centred @ centred)
-    return _tested(fit, 1, lags, spread=independent * score.size)
+    return _tested(hac_fit(later, design, lags), 1, lags, n=score.size)
 
 
-def _tested(
-    fit: HacFit, place: int, lags: int, *, spread: float, scale: float = 1.0
-) -> dict[str, Any]:
-    """Return the fields of one test; `spread` over the rows is the error of independent ones."""
-    error = float(fit.errors[place])
-    if not error > _RESIDUAL_NOISE * spread**0.5 or spread <= 0:
+def _tested(fit: HacFit, place: int, lags: int, *, n: int, scale: float = 1.0) -> dict[str, Any]:
+    error, independent = float(fit.errors[place]), float(fit.independent[place])
+    if not error > _RESIDUAL_NOISE * independent or independent <= 0:
         return {"lags": lags, "reason": "the returns leave no error"}
     statistic = float(fit.estimates[place]) / error
     return {
-        "n_effective": spread / error**2,
+        "n_effective": fit.effective_size(place, n),
         "lags": lags,
         "estimate": float(fit.estimates[place]) * scale,
         "statistic": statistic,

@@ -143,6 +143,9 @@ def test_alpha_error_by_explicit_sandwich() -> None:
     alpha, beta = alpha_beta(data)
 
     assert alpha.statistic == pytest.approx(fitted[0] / math.sqrt(covariance[0, 0]))
+    residual = values - design @ fitted
+    plain = float(residual @ residual) / 398 * bread[0, 0]
+    assert alpha.n_effective == pytest.approx(400 * plain / covariance[0, 0])
     assert beta.statistic == pytest.approx(fitted[1] / math.sqrt(covariance[1, 1]))
 
 

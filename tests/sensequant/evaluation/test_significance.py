@@ -107,6 +107,7 @@ def test_every_test_is_there_and_explains_itself() -> None:
         assert test.assumptions
         assert (test.estimate is None) == (test.reason is not None)
         assert test.n > 0
+        assert (test.n_effective is None) == (test.estimate is None)
         if test.name != "step_m":
             assert (test.null is None) == (test.p_value is None)
         assert (test.lower is None) == (test.no_interval is not None)
