@@ -15,7 +15,6 @@ Sources
 - R. J. Simes (1986): the smallest adjusted p-value tests that there is nothing at all.
 """
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from sensequant.evaluation.bootstrap import block_length
+from sensequant.evaluation.contenders import Contenders
 from sensequant.evaluation.hypotheses import (
     ReturnSeries,
     SignificanceConfig,
@@ -39,7 +39,6 @@ from sensequant.records import derive_seed
 __all__ = [
     "BY_CONTENDER_SCHEMA",
     "BY_SYMBOL_SCHEMA",
-    "Contenders",
     "contender_discoveries",
     "contender_tests",
     "overfitting_probability",
@@ -70,73 +69,6 @@ BY_CONTENDER_SCHEMA = pl.Schema({"contender": pl.String, "is_own": pl.Boolean} |
 
 _RESIDUAL_NOISE = 1e-12
 _NO_BENCHMARK = "no benchmark"
-_LEAST_SHARED_FRAC = 0.8
-"""A contender with fewer of the run's sessions is counted, and not laid beside the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contenders:
-    """Net returns of everything that was tried, on the sessions that all share.
-
-    Attributes
-    ----------
-    names
-        One per column of `returns`.
-    own
-        Name of the contender that is judged; None when the run has none.
-    returns
-        Shape (n_sessions, n_contenders).
-    benchmark
-        Shape (n_sessions,), NaN where it is missing.
-    n_left_out
-        Contenders that share too few sessions, or whose returns do not vary.
-    """
-
-    names: tuple[str, ...]
-    own: str | None
-    returns: _Floats
-    benchmark: _Floats
-    n_left_out: int
-
-    @classmethod
-    def of(cls, returns: pl.DataFrame, tried: pl.DataFrame, own: str | None) -> "Contenders":
-        """Lay contenders beside each other.
-
-        Parameters
-        ----------
-        returns
-            session, benchmark_return of the run that is judged.
-        tried
-            session, and one column of net returns per contender, null where it has none.
-        own
-            The column that is judged.
-        """
-        base = returns.select("session", "benchmark_return")
-        wide = base.join(tried, on="session", how="left", maintain_order="left")
-        names = [name for name in tried.columns if name != "session"]
-        least = _LEAST_SHARED_FRAC * wide.height
-        near = [name for name in names if wide[name].count() >= max(1.0, least)]
-        shared = wide.drop_nulls(near) if near else wide.clear()
-        moving = [name for name in near if shared[name].n_unique() > 1]
-        columns = [shared[name].cast(pl.Float64).to_numpy() for name in moving]
-        return cls(
-            names=tuple(moving),
-            own=own if own in moving else None,
-            returns=np.column_stack(columns) if columns else np.empty((shared.height, 0)),
-            benchmark=shared["benchmark_return"].fill_null(float("nan")).to_numpy(),
-            n_left_out=len(names) - len(moving),
-        )
-
-    @property
-    def has_benchmark(self) -> NDArray[np.bool_]:
-        """Which sessions have a benchmark."""
-        return np.isfinite(self.benchmark)
-
-    @property
-    def excess(self) -> _Floats:
-        """Net returns over the benchmark, on the sessions that have one."""
-        rows = self.has_benchmark
-        return self.returns[rows] - self.benchmark[rows, None]
 
 
 def overfitting_probability(

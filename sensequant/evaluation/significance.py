@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import polars as pl
 
 from sensequant.errors import ConfigError, DataError
+from sensequant.evaluation.contenders import Contenders
 from sensequant.evaluation.hypotheses import (
     RankedRows,
     ReturnSeries,
@@ -38,7 +39,6 @@ from sensequant.evaluation.inference import (
     tracking_error,
 )
 from sensequant.evaluation.multiple_testing import (
-    Contenders,
     contender_discoveries,
     contender_tests,
     overfitting_probability,

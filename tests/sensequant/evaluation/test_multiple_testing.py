@@ -11,10 +11,10 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import multitest
 
+from sensequant.evaluation.contenders import Contenders
 from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig
 from sensequant.evaluation.inference import hac_fit, hac_lags
 from sensequant.evaluation.multiple_testing import (
-    Contenders,
     contender_discoveries,
     contender_tests,
     overfitting_probability,
