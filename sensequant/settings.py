@@ -190,3 +190,16 @@ class TrainingConfig(Config):
     gates: GateConfig = Field(
         default_factory=GateConfig, description="What evidence must reach for an approval."
     )
+
+    @model_validator(mode="after")
+    def _idle_cash_shows_no_skill(self) -> Self:
+        earned, demanded = self.backtest.cash_rate_frac, self.significance.annual_risk_free_frac
+        if earned > demanded:
+            raise ConfigError(
+                "idle cash earns more than the risk-free return",
+                where="backtest.cash_rate_frac",
+                expected=f"at most significance.annual_risk_free_frac, {demanded:g}",
+                found=f"{earned:g}",
+                remedy="lower the one or raise the other, or doing nothing looks like skill",
+            )
+        return self

@@ -1,7 +1,7 @@
-"""What a delivery trade in NSE cash equity costs, itemised, by the rates of its date.
+"""What a trade in NSE cash equity costs, itemised, by the rates of its date.
 
-Belongs here: the charges of law, exchange, depository and broker, and slippage. Does not belong
-here: when and how much is traded (`evaluation.backtest`). The rates with their dates and sources
+Belongs here: the charges of law, exchange, depository and broker, slippage and impact. Does not
+belong here: when and how much is traded (`evaluation.backtest`). Rates, their dates and sources
 stand as data in `equity_costs.yaml`.
 
 Conventions
@@ -12,7 +12,16 @@ Conventions
   contribution and SEBI fee.
 - The depository (DP) charge is per symbol and session with a sale, taxes included, whatever the
   value sold. It is therefore no part of a cost per rupee.
-- Slippage is the assumed distance of the fill from the reference price, shown as a cost.
+- Slippage is the assumed distance of the fill from the reference price, shown as a cost. Impact is
+  what comes on top because the order is large: `impact_bps` times the square root of its share of
+  the volume of its bar.
+- Shares bought and sold within one session (`intraday`) bear a lower tax and stamp duty, and no DP
+  charge, than shares that are delivered.
+
+Source of the square root: R. Almgren, C. Thum, E. Hauptmann and H. Li (2005), "Direct Estimation
+of Equity Market Impact"; B. Tóth et al. (2011), "Anomalous Price Impact and the Critical Nature of
+Liquidity in Financial Markets". Both find an impact near one daily volatility for an order as large
+as the volume of a day.
 """
 
 from collections.abc import Sequence
@@ -20,7 +29,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import polars as pl
@@ -36,7 +45,9 @@ __all__ = [
     "CostConfig",
     "CostRate",
     "CostRates",
+    "Product",
     "cost_rates",
+    "impact_frac",
     "known_rates",
     "round_trip_cost_frac",
     "trade_costs",
@@ -52,10 +63,15 @@ COST_COLUMNS = (
     "gst_inr",
     "dp_inr",
     "slippage_inr",
+    "impact_inr",
 )
 """The items of the cost of a trade; `cost_inr` is their sum."""
 
+Product = Literal["delivery", "intraday"]
+"""Whether shares are delivered or bought and sold within one session."""
+
 _STATUTORY = ("stt", "exchange", "ipft", "sebi", "stamp")
+_BY_PRODUCT = ("stt", "stamp")
 _TAXED = ("brokerage", "exchange", "ipft", "sebi")
 _BPS = 1e-4
 
@@ -93,6 +109,15 @@ class CostConfig(Config):
         le=500,
         description="Assumed loss against the opening or closing price per side, in bps.",
     )
+    impact_bps: float = Field(
+        default=100.0,
+        ge=0,
+        le=5000,
+        description=(
+            "Further loss of an order as large as the volume of its bar, in bps; of a smaller one "
+            "by the square root of its share."
+        ),
+    )
     rates_as_of: date | None = Field(
         default=None,
         description="Apply the charges of this date to every session; null: those of each session.",
@@ -109,8 +134,8 @@ class CostConfig(Config):
 class CostRates:
     """Costs per rupee traded for a sequence of sessions, by item and side.
 
-    `buy` and `sell` map each item of `COST_COLUMNS` except `dp_inr` to fractions of the traded
-    value, shape (n_sessions,).
+    `buy` and `sell` map each item of `COST_COLUMNS` except `dp_inr` and `impact_inr` to fractions
+    of the traded value, shape (n_sessions,).
     """
 
     buy: dict[str, NDArray[np.float64]]
@@ -135,7 +160,9 @@ def known_rates() -> tuple[CostRate, ...]:
     return tuple(CostRate(item=item, **entry) for item, rows in content.items() for entry in rows)
 
 
-def cost_rates(sessions: Sequence[date] | ArrayLike, config: CostConfig) -> CostRates:
+def cost_rates(
+    sessions: Sequence[date] | ArrayLike, config: CostConfig, *, product: Product = "delivery"
+) -> CostRates:
     """Return what a rupee bought or sold costs at each session.
 
     Parameters
@@ -144,6 +171,8 @@ def cost_rates(sessions: Sequence[date] | ArrayLike, config: CostConfig) -> Cost
         Session dates, shape (n,).
     config
         Broker's terms, slippage, and the date whose rates apply.
+    product
+        Whether the shares are delivered.
 
     Raises
     ------
@@ -156,15 +185,28 @@ def cost_rates(sessions: Sequence[date] | ArrayLike, config: CostConfig) -> Cost
     if days.size and days.min() < np.datetime64(_first_known()):
         raise _unknown_date(cast("date", days.min().item()))
     return CostRates(
-        buy=_items_of_side(days, config, is_buy=True),
-        sell=_items_of_side(days, config, is_buy=False),
+        buy=_items_of_side(days, config, product, is_buy=True),
+        sell=_items_of_side(days, config, product, is_buy=False),
     )
+
+
+def impact_frac(participation: ArrayLike, config: CostConfig) -> NDArray[np.float64]:
+    """Return the impact of orders as a fraction of their value.
+
+    Parameters
+    ----------
+    participation
+        Shares of an order over the volume of its bar, at least 0.
+    config
+        Holds the impact of an order as large as that volume.
+    """
+    return config.impact_bps * _BPS * np.sqrt(np.asarray(participation, dtype=np.float64))
 
 
 def round_trip_cost_frac(config: CostConfig, session: date) -> float:
     """Return the cost of buying and selling one rupee's worth at the rates of one session.
 
-    The DP charge is left out, because it does not depend on the value traded.
+    Of delivered shares. The DP charge and impact are left out: they do not grow with the value.
 
     Returns
     -------
@@ -182,6 +224,8 @@ def trade_costs(
     *,
     config: CostConfig,
     n_dp_charges: ArrayLike | None = None,
+    participation: ArrayLike | None = None,
+    product: Product = "delivery",
 ) -> pl.DataFrame:
     """Return the itemised costs of trades, one row per trade in the order given.
 
@@ -197,7 +241,12 @@ def trade_costs(
         Broker's terms and slippage.
     n_dp_charges
         How many depository charges each row bears, shape (n,); when absent, one per row with a
-        sale, which is right when a symbol is sold at most once a session.
+        sale, which is right when a symbol is sold at most once a session. Never charged on
+        intraday trades.
+    participation
+        Shares of each trade over the volume of its bar, shape (n,); 0 when absent.
+    product
+        Whether the shares are delivered.
 
     Returns
     -------
@@ -214,9 +263,12 @@ def trade_costs(
     buys, sells = _values(buys_inr), _values(sells_inr)
     days = np.asarray(sessions, dtype="datetime64[D]")
     charges = np.asarray(sells > 0 if n_dp_charges is None else n_dp_charges, dtype=np.float64)
-    rates = cost_rates(days, config)
+    rates = cost_rates(days, config, product=product)
     items = {name: buys * rates.buy[name] + sells * rates.sell[name] for name in rates.buy}
-    items["dp_inr"] = charges * config.dp_charge_inr
+    items["dp_inr"] = charges * (config.dp_charge_inr if product == "delivery" else 0.0)
+    items["impact_inr"] = (buys + sells) * impact_frac(
+        np.zeros(buys.shape) if participation is None else participation, config
+    )
     # Added by NumPy: the order in which Polars adds columns depends on its number of threads.
     total = np.sum([items[name] for name in COST_COLUMNS], axis=0)
     return pl.DataFrame(
@@ -227,16 +279,22 @@ def trade_costs(
 
 
 def _items_of_side(
-    days: NDArray[np.datetime64], config: CostConfig, *, is_buy: bool
+    days: NDArray[np.datetime64], config: CostConfig, product: Product, *, is_buy: bool
 ) -> dict[str, NDArray[np.float64]]:
     items: dict[str, NDArray[np.float64]] = {
-        name: _rate_at(name, days, is_buy=is_buy) for name in _STATUTORY
+        name: _rate_at(_of_product(name, product), days, is_buy=is_buy) for name in _STATUTORY
     }
     items["brokerage"] = np.full(days.shape, config.brokerage_bps * _BPS)
     taxed = np.sum([items[name] for name in _TAXED], axis=0)
     items["gst"] = taxed * _rate_at("gst", days, is_buy=is_buy)
     items["slippage"] = np.full(days.shape, config.slippage_bps * _BPS)
-    return {name: items[name.removesuffix("_inr")] for name in COST_COLUMNS if name != "dp_inr"}
+    per_rupee = [name for name in COST_COLUMNS if name not in ("dp_inr", "impact_inr")]
+    return {name: items[name.removesuffix("_inr")] for name in per_rupee}
+
+
+def _of_product(item: str, product: Product) -> str:
+    is_own = product == "intraday" and item in _BY_PRODUCT
+    return f"{item}_intraday" if is_own else item
 
 
 def _rate_at(item: str, days: NDArray[np.datetime64], *, is_buy: bool) -> NDArray[np.float64]:

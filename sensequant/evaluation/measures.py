@@ -295,11 +295,12 @@ def sharpe_ratio(
     float or None
         None with fewer than two sessions or when returns do not vary.
     """
-    excess = _finite(returns) - risk_free_daily
+    values = _finite(returns)
+    excess = values - risk_free_daily
     if excess.size < 2:  # noqa: PLR2004
         return None
     deviation = excess.std(ddof=1)
-    if deviation <= _RELATIVE_NOISE * np.abs(excess).max():
+    if deviation <= _noise(values, risk_free_daily):
         return None
     return float(excess.mean() / deviation * np.sqrt(sessions_per_year))
 
@@ -320,8 +321,9 @@ def sortino_ratio(
     float or None
         None without sessions or without any shortfall.
     """
-    excess = _finite(returns) - risk_free_daily
-    if excess.size == 0 or excess.min() >= 0:
+    values = _finite(returns)
+    excess = values - risk_free_daily
+    if excess.size == 0 or excess.min() >= -_noise(values, risk_free_daily):
         return None
     downside = np.sqrt(np.square(np.minimum(excess, 0)).mean())
     return float(excess.mean() / downside * np.sqrt(sessions_per_year))
@@ -381,6 +383,15 @@ def calmar_ratio(returns: ArrayLike, sessions_per_year: float = SESSIONS_PER_YEA
     if annual is None or not deepest:
         return None
     return annual / abs(deepest)
+
+
+def _noise(returns: NDArray[np.float64], risk_free_daily: float) -> float:
+    """Return below what a difference of such returns is rounding.
+
+    Returns are made of equities, whose rounding grows with 1 and not with the return.
+    """
+    largest = max(np.abs(returns).max(), abs(risk_free_daily))
+    return float(max(_RELATIVE_NOISE * largest, 8 * np.finfo(np.float64).eps))
 
 
 def _labels_and_values(

@@ -37,7 +37,6 @@ _NOT_DONE_YET = (
     "Figures by market regime.",
     "The swing strategy (SMA 20/50 with stop, target and time limit) as classical baseline.",
     "Nested search of thresholds and strategy parameters.",
-    "Market impact beyond the slippage per trade.",
 )
 _NO_CALIBRATION = pl.DataFrame(
     schema={"bin": pl.Int32, "n": pl.Int64}

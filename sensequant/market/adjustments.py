@@ -61,6 +61,7 @@ ADJUSTED_SCHEMA = pl.Schema(
         "close": pl.Float64(),
         "volume": pl.Float64(),
         "delivered_volume": pl.Float64(),
+        "share_factor": pl.Float64(),
         "is_short_session": pl.Boolean(),
         "is_unexplained_gap": pl.Boolean(),
     }
@@ -96,7 +97,8 @@ def adjust_bars(
     -------
     polars.DataFrame
         `ADJUSTED_SCHEMA`, sorted by symbol and session. `delivered_volume` is null where the source
-        gave none.
+        gave none. `share_factor` is how many shares an adjusted share is: prices were multiplied by
+        it, volumes divided.
 
         `is_unexplained_gap` is set where the move over the night cannot be told from what an
         action did: the adjusted open is more than 35 percent away from the previous adjusted

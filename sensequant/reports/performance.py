@@ -87,6 +87,7 @@ _COST_NAMES = {
     "gst_inr": "GST",
     "dp_inr": "Depository charges",
     "slippage_inr": "Slippage, assumed",
+    "impact_inr": "Impact of large orders, assumed",
 }
 
 

@@ -75,6 +75,7 @@ def _write_validation(
     folder = run.folder.validation
     tables = {
         "equity": backtest.equity,
+        "exposure": backtest.exposure,
         "positions": backtest.positions,
         "trades": backtest.trades,
         "universe_equity": universe.equity,

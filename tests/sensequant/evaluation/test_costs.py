@@ -12,6 +12,7 @@ from sensequant.evaluation.costs import (
     COST_COLUMNS,
     CostConfig,
     cost_rates,
+    impact_frac,
     known_rates,
     round_trip_cost_frac,
     trade_costs,
@@ -98,6 +99,49 @@ def test_round_trip_is_the_cost_of_both_sides_without_dp() -> None:
     assert table["cost_inr"].sum() == pytest.approx(frac * 100_000 + 15.34)
 
 
+def test_an_intraday_round_trip_of_2025_by_hand() -> None:
+    """250,000 INR bought and 252,000 sold within one session: 0.025 % tax on the sale alone."""
+    day = date(2025, 6, 16)
+    bought, sold = trade_costs(
+        [250_000, 0], [0, 252_000], [day, day], config=BROKER, product="intraday"
+    ).iter_rows(named=True)
+
+    assert (bought["stt_inr"], paise(sold["stt_inr"])) == (0, 63_00)
+    assert (paise(bought["stamp_inr"]), sold["stamp_inr"]) == (7_50, 0)
+    assert (bought["dp_inr"], sold["dp_inr"]) == (0, 0)
+    # 250 + 7.425 + 0.25 + 0.25 + 7.50 + 0.18 * 257.925 + 125
+    assert paise(bought["cost_inr"]) == 436_85
+
+
+@pytest.mark.parametrize(
+    ("before", "on", "rates_bps"),
+    [
+        (date(2005, 5, 31), date(2005, 6, 1), (1.5, 2.0)),
+        (date(2006, 5, 31), date(2006, 6, 1), (2.0, 2.5)),
+        (date(2012, 6, 29), date(2012, 7, 2), (2.5, 2.5)),
+    ],
+)
+def test_tax_on_intraday_sales_has_rates_of_its_own(
+    before: date, on: date, rates_bps: tuple[float, float]
+) -> None:
+    """It rose twice and was left alone when that on deliveries fell."""
+    rates = cost_rates([before, on], BROKER, product="intraday")
+
+    assert rates.sell["stt_inr"] * 1e4 == pytest.approx(rates_bps)
+    assert rates.buy["stt_inr"].tolist() == [0, 0]
+
+
+def test_impact_grows_with_the_root_of_the_share_of_volume() -> None:
+    """At 100 bps: all of the volume costs 1 %, a hundredth of it a tenth of that."""
+    config = CostConfig(impact_bps=100)
+
+    assert impact_frac([1.0, 0.01, 0.0], config).tolist() == pytest.approx([0.01, 0.001, 0.0])
+    traded = trade_costs(
+        [0.0], [50_000.0], [date(2025, 6, 16)], config=config, participation=[0.04]
+    )
+    assert traded["impact_inr"].to_list() == pytest.approx([100.0])
+
+
 def test_one_charge_per_symbol_can_be_spread() -> None:
     """The caller says which of several sales of one symbol bears the DP charge."""
     day = date(2025, 6, 16)
@@ -135,7 +179,8 @@ def test_every_rate_is_sourced_and_in_order() -> None:
     """Each item's dates ascend, each rate names its source and how sure it is."""
     rates = known_rates()
 
-    assert {rate.item for rate in rates} == {"stt", "exchange", "ipft", "sebi", "stamp", "gst"}
+    statutory = {"stt", "exchange", "ipft", "sebi", "stamp", "gst"}
+    assert {rate.item for rate in rates} == statutory | {"stt_intraday", "stamp_intraday"}
     for item in {rate.item for rate in rates}:
         dates = [rate.effective_from for rate in rates if rate.item == item]
         assert dates == sorted(set(dates))

@@ -177,6 +177,16 @@ def test_undefined_figures_of_returns_are_absent() -> None:
     assert measures.calmar_ratio([]) is None
 
 
+def test_cash_at_the_risk_free_return_has_no_ratio() -> None:
+    """Returns that differ from it by rounding alone do not vary, and none falls short of it."""
+    growth = 1.065 ** (1 / 248)
+    equity = 1e7 * growth ** np.arange(300)
+    returns = equity[1:] / equity[:-1] - 1
+
+    assert measures.sharpe_ratio(returns, risk_free_daily=growth - 1) is None
+    assert measures.sortino_ratio(returns, risk_free_daily=growth - 1) is None
+
+
 @given(daily, st.floats(0.1, 1000))
 def test_drawdown_is_never_positive_and_scale_free(returns: list[float], scale: float) -> None:
     """A drawdown lies in [-1, 0] and does not depend on the capital."""

@@ -46,6 +46,7 @@ def market(seed: int = 0, knowledge: float = 0.0) -> tuple[pl.DataFrame, pl.Data
             "session": days * N_SYMBOLS,
             "open": opens.T.ravel(),
             "close": closes.T.ravel(),
+            "volume": 1e9,
             "is_unexplained_gap": False,
         }
     )

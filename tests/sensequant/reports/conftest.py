@@ -80,7 +80,9 @@ def market(rng: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
         frames.append(
             pl.DataFrame({"symbol": [symbol] * n, "session": dates, "open": opened, "close": close})
         )
-    bars = pl.concat(frames).with_columns(is_unexplained_gap=pl.lit(value=False))
+    bars = pl.concat(frames).with_columns(
+        volume=pl.lit(1e8), is_unexplained_gap=pl.lit(value=False)
+    )
     index = pl.DataFrame({"session": dates, "close": 17000 * np.cumprod(1 + common)})
     return bars, index
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sensequant.evaluation.backtest import BacktestConfig
-from sensequant.evaluation.costs import CostConfig, cost_rates
+from sensequant.evaluation.costs import CostConfig
+from sensequant.evaluation.measures import SESSIONS_PER_YEAR
 from sensequant.market.sessions import nse_calendar
 from sensequant.records import SkipReason
 from sensequant.stress.replay import (
@@ -79,6 +80,7 @@ def bars(close: list[float], sessions: list[date] = SESSIONS, symbol: str = "A")
             "session": sessions,
             "open": close,
             "close": close,
+            "volume": [1e9] * len(sessions),
             "is_unexplained_gap": [False] * len(sessions),
         }
     )
@@ -227,16 +229,15 @@ def replayed(
 
 
 def test_a_fully_invested_replay_earns_the_symbol_from_close_to_close() -> None:
-    """Bought for all cash one session before: equity is price over price paid, less the cost."""
+    """Bought for all cash one session before: equity moves as the price, but for a last share."""
     close = walk(1)
     found = replayed(close)
     start, end = SESSIONS.index(IN_CRISIS[0]), SESSIONS.index(IN_CRISIS[-1])
-    cost = cost_rates([SESSIONS[start - 1]], CostConfig()).buy_frac[0]
-    equity = np.array(close[start - 1 : end + 1]) / close[start - 1] - cost
+    equity = np.array(close[start - 1 : end + 1])
 
-    assert found.strategy.total_return == pytest.approx(equity[-1] / equity[0] - 1)
+    assert found.strategy.total_return == pytest.approx(equity[-1] / equity[0] - 1, abs=1e-4)
     assert found.strategy.max_drawdown == pytest.approx(
-        (equity / np.maximum.accumulate(equity) - 1).min()
+        (equity / np.maximum.accumulate(equity) - 1).min(), abs=1e-4
     )
     assert (found.first_session, found.last_session) == (IN_CRISIS[0], IN_CRISIS[-1])
     assert found.n_sessions == len(IN_CRISIS)
@@ -258,7 +259,8 @@ def test_a_candidate_that_never_buys_has_no_resilience() -> None:
     """No decision means no precision: the crisis is replayed but neither passed nor failed."""
     found = replayed(walk(1), score=0.0)
 
-    assert found.strategy.total_return == 0
+    cash = 1.065 ** (len(IN_CRISIS) / SESSIONS_PER_YEAR) - 1
+    assert found.strategy.total_return == pytest.approx(cash)
     assert found.resilience is None
     assert found.passes is None
     assert found.resilience_reason == "not defined: precision, Sharpe ratio"

@@ -1,0 +1,637 @@
+"""One portfolio over all symbols: what orders do to cash and shares, and what that is worth.
+
+Belongs here: fills, lots, limits, cash and its interest, the tables of what happened. Does not
+belong here: which orders there are (`evaluation.backtest`, `evaluation.strategies`), what a trade
+costs (`evaluation.costs`).
+
+Rules
+-----
+1. An order asks for a share of the equity (signed; 0 is none) in one symbol at one moment of a bar:
+   its open, a price within it, its close. It is executed at the price that it names, in whole
+   shares. Shares that a split or bonus made out of one are no longer whole; what is left of them is
+   sold with the rest.
+2. Equity at the open is cash and all positions at that open; a symbol without a bar counts at its
+   last close.
+3. What makes positions smaller is executed first, and as a whole. What makes them larger is cut: by
+   `max_participation_frac` of the volume of the bar, and then, all alike, to what the gross limit
+   leaves and what cash can pay with its costs. What is cut is not made up for until the next order.
+4. Costs leave the cash of their session. Idle cash, and debts, bear interest from one close to the
+   next.
+5. Short positions are kept by cash of their own size; they cost no fee for lending. That is true of
+   positions that are closed in the session in which they were opened, and of no others.
+
+Marked to market at the close of each session. Returns are simple fractions of the equity at the
+previous close; `gross_return` is `net_return` plus `cost_return`, and holds `interest_return`.
+`turnover` is the value bought and sold over that same equity. `exposure` is the value of all
+positions over the equity after the trades at the open, the mean over the bars of a session.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from sensequant.errors import ConfigError
+from sensequant.evaluation.costs import (
+    COST_COLUMNS,
+    CostConfig,
+    Product,
+    cost_rates,
+    impact_frac,
+    trade_costs,
+)
+from sensequant.evaluation.grid import BarGrid, Bools, Floats, Ints
+from sensequant.evaluation.measures import SESSIONS_PER_YEAR
+
+__all__ = [
+    "AT_CLOSE",
+    "AT_OPEN",
+    "EQUITY_SCHEMA",
+    "EXPOSURE_SCHEMA",
+    "POSITIONS_SCHEMA",
+    "REASONS",
+    "TRADES_SCHEMA",
+    "WITHIN_BAR",
+    "Account",
+    "Limits",
+    "Orders",
+    "closing_orders",
+    "concat_orders",
+    "execute",
+]
+
+EQUITY_SCHEMA = pl.Schema(
+    {"session": pl.Date, "equity": pl.Float64}
+    | dict.fromkeys(("gross_return", "cost_return", "interest_return"), pl.Float64)
+    | dict.fromkeys(("net_return", "exposure", "turnover"), pl.Float64)
+)
+"""One row per session; equity in INR after the close."""
+
+POSITIONS_SCHEMA = pl.Schema(
+    {"session": pl.Date, "symbol": pl.String}
+    | dict.fromkeys(("shares", "price", "value_inr", "weight"), pl.Float64)
+)
+"""What is held over the night: shares and price as they are, not adjusted; share of the equity."""
+
+EXPOSURE_SCHEMA = pl.Schema(
+    {"session": pl.Date, "n_positions": pl.Int32}
+    | dict.fromkeys(("gross_frac", "net_frac", "largest_frac", "cash_frac"), pl.Float64)
+)
+"""One row per session, over the equity after the close; short positions are negative in `net`."""
+
+TRADES_SCHEMA = pl.Schema(
+    {"session": pl.Date, "starts_at": pl.Datetime("us", "UTC"), "symbol": pl.String}
+    | dict.fromkeys(("side", "moment", "reason"), pl.String)
+    | dict.fromkeys(("shares", "price", "value_inr", *COST_COLUMNS, "cost_inr"), pl.Float64)
+)
+"""One row per fill. `starts_at` is null on daily bars; `side` is buy or sell, `moment` open, within
+or close; shares and price as they are, not adjusted."""
+
+AT_OPEN, WITHIN_BAR, AT_CLOSE = range(3)
+"""When in its bar an order is executed."""
+
+_MOMENTS = ("open", "within", "close")
+REASONS = ("signal", "stop", "target", "time", "square_off", "delisted", "end")
+"""Why an order was given: a rule of the strategy, the symbol's last bar, or the last session."""
+
+_WHOLE = 1e-6
+"""A share that lacks less than this is whole; prices have rounding errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Orders in the sequence in which they are executed, each array of shape (n_orders,).
+
+    Parameters
+    ----------
+    bar, moment, column
+        When (`AT_OPEN`, `WITHIN_BAR`, `AT_CLOSE`) and in which symbol.
+    target
+        Signed share of the equity that is to be held afterwards. Only 0 except at the open.
+    price
+        Adjusted price of the fill.
+    reason
+        Place in `REASONS`.
+    """
+
+    bar: Ints
+    moment: Ints
+    column: Ints
+    target: Floats
+    price: Floats
+    reason: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the portfolio may do.
+
+    Parameters
+    ----------
+    capital_inr
+        Equity before the first session.
+    gross_limit_frac
+        Largest sum of positions over equity, when something is bought or sold short.
+    max_participation_frac
+        Largest opening order over the volume of its bar.
+    cash_rate_frac
+        Interest on idle cash per year.
+    """
+
+    capital_inr: float
+    gross_limit_frac: float
+    max_participation_frac: float
+    cash_rate_frac: float
+
+    @property
+    def growth_per_session(self) -> float:
+        """What a rupee of cash is after one session."""
+        return float(np.exp(np.log1p(self.cash_rate_frac) / SESSIONS_PER_YEAR))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the portfolio did; tables sorted by session and symbol.
+
+    `n_gaps_held` counts unexplained gaps of symbols held over them, `n_cut` opening orders that
+    volume, limit or cash made smaller.
+    """
+
+    equity: pl.DataFrame
+    exposure: pl.DataFrame
+    positions: pl.DataFrame
+    trades: pl.DataFrame
+    n_gaps_held: int
+    n_cut: int
+
+
+@dataclass(slots=True)
+class _Book:
+    """What is owned at a moment, the last session that was begun, and when DP charges were due."""
+
+    cash: float
+    units: Floats
+    session: int
+    charged_on: Ints
+    n_cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tickets:
+    """Orders with all that is known of them beforehand, each array of shape (n_orders,).
+
+    Parameters
+    ----------
+    buy_frac, sell_frac
+        Costs per rupee, without impact.
+    impact_frac
+        Impact per rupee of an order of one adjusted share; it grows with the root of the number.
+    most_units
+        Largest opening order, in adjusted shares.
+    shares_per_unit
+        Shares that one adjusted share is.
+    dp_inr
+        The DP charge of a sale.
+    """
+
+    column: Ints
+    target: Floats
+    price: Floats
+    buy_frac: Floats
+    sell_frac: Floats
+    impact_frac: Floats
+    most_units: Floats
+    shares_per_unit: Floats
+    dp_inr: float
+
+    def of(self, start: int, end: int) -> "_Tickets":
+        """Return the orders from one place up to another."""
+        at = slice(start, end)
+        return _Tickets(
+            self.column[at],
+            self.target[at],
+            self.price[at],
+            self.buy_frac[at],
+            self.sell_frac[at],
+            self.impact_frac[at],
+            self.most_units[at],
+            self.shares_per_unit[at],
+            self.dp_inr,
+        )
+
+    def whole(self, units: Floats) -> Floats:
+        """Return adjusted shares rounded down to whole shares."""
+        return np.floor(units * self.shares_per_unit + _WHOLE) / self.shares_per_unit
+
+    def costs(self, units: Floats, book: _Book) -> tuple[Floats, Bools]:
+        """Return the cost of trading so many adjusted shares, and where a DP charge is due."""
+        size = np.abs(units)
+        frac = np.where(units > 0, self.buy_frac, self.sell_frac)
+        is_dp_due = (units < 0) & (book.charged_on[self.column] < book.session)
+        frac = frac + self.impact_frac * np.sqrt(size)
+        return size * self.price * frac + is_dp_due * self.dp_inr, is_dp_due
+
+
+@dataclass(frozen=True, slots=True)
+class _Fills:
+    """One entry per fill; units are adjusted shares, signed."""
+
+    bar: Ints
+    moment: Ints
+    column: Ints
+    reason: Ints
+    units: Floats
+    price: Floats
+    cost: Floats
+    is_dp_due: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    """The book after each step, preceded by the one before the first."""
+
+    key: Ints
+    session: Ints
+    cash: Floats
+    units: Floats
+
+
+def concat_orders(parts: Sequence[Orders]) -> Orders:
+    """Return the orders of all parts in the sequence of their execution.
+
+    The orders of one moment are taken together, whatever part they come from.
+    """
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in Orders.__dataclass_fields__
+    }
+    order = np.lexsort((joined["column"], joined["moment"], joined["bar"]))
+    return Orders(**{name: values[order] for name, values in joined.items()})
+
+
+def closing_orders(grid: BarGrid, *, is_square_off: bool = False) -> Orders:
+    """Return the sales that no strategy decides: at the last bar of a symbol, and at the end.
+
+    Parameters
+    ----------
+    grid
+        The bars.
+    is_square_off
+        Whether positions are also closed at the last bar of each symbol in each session.
+
+    Returns
+    -------
+    Orders
+        At the close, of every symbol that has such a bar, held or not. A symbol that has no bar in
+        the last session is not sold.
+    """
+    is_closing = np.zeros(grid.shape, dtype=np.bool_)
+    reasons = np.full(grid.shape, REASONS.index("square_off"))
+    last_bars = _last_bars(grid)
+    if is_square_off:
+        is_closing |= last_bars
+    is_end = last_bars & (grid.session_of_bar == len(grid.sessions) - 1)[:, np.newaxis]
+    for name, cells in (("delisted", grid.is_last_ever), ("end", is_end)):
+        is_closing |= cells
+        reasons[cells] = REASONS.index(name)
+    bar, column = np.nonzero(is_closing)
+    return Orders(
+        bar=bar,
+        moment=np.full(bar.size, AT_CLOSE),
+        column=column,
+        target=np.zeros(bar.size),
+        price=grid.closes[bar, column],
+        reason=reasons[bar, column],
+    )
+
+
+def execute(
+    grid: BarGrid, orders: Orders, *, limits: Limits, costs: CostConfig, product: Product
+) -> Account:
+    """Execute orders by the rules at the top of this module.
+
+    Parameters
+    ----------
+    grid
+        The bars.
+    orders
+        From `concat_orders`; each in a bar that its symbol has.
+    limits
+        Capital, limits and interest.
+    costs
+        Charges, slippage and impact.
+    product
+        Whether shares are delivered or all positions end with their session.
+
+    Raises
+    ------
+    ConfigError
+        Costs are not known at a session, or losses and costs used the capital up.
+    """
+    tickets = _tickets(grid, orders, limits=limits, costs=costs, product=product)
+    fills, states, n_cut = _run(grid, orders, tickets, limits)
+    equity, exposure = _valued(grid, states, fills, limits)
+    return Account(
+        equity=equity,
+        exposure=exposure,
+        positions=_positions(grid, states, equity),
+        trades=_trades(grid, fills, costs, product),
+        n_gaps_held=_gaps_held(grid, states),
+        n_cut=n_cut,
+    )
+
+
+def _last_bars(grid: BarGrid) -> Bools:
+    rows, columns = np.nonzero(grid.has_bar)
+    cells = grid.session_of_bar[rows] * grid.shape[1] + columns
+    # Of equal cells the last one counts, because bars ascend.
+    _, from_end = np.unique(cells[::-1], return_index=True)
+    places = cells.size - 1 - from_end
+    found = np.zeros(grid.shape, dtype=np.bool_)
+    found[rows[places], columns[places]] = True
+    return found
+
+
+def _tickets(
+    grid: BarGrid, orders: Orders, *, limits: Limits, costs: CostConfig, product: Product
+) -> _Tickets:
+    rates = cost_rates(grid.sessions, costs, product=product)
+    session = grid.session_of_bar[orders.bar]
+    volume = grid.volumes[orders.bar, orders.column]
+    return _Tickets(
+        column=orders.column,
+        target=orders.target,
+        price=orders.price,
+        buy_frac=rates.buy_frac[session],
+        sell_frac=rates.sell_frac[session],
+        impact_frac=impact_frac(1 / volume, costs),
+        most_units=limits.max_participation_frac * volume,
+        shares_per_unit=grid.share_factors[orders.bar, orders.column],
+        dp_inr=costs.dp_charge_inr if product == "delivery" else 0.0,
+    )
+
+
+def _run(
+    grid: BarGrid, orders: Orders, tickets: _Tickets, limits: Limits
+) -> tuple[_Fills, _States, int]:
+    keys = orders.bar * len(_MOMENTS) + orders.moment
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    ends = np.append(starts, keys.size)[1:]
+    n_steps, n_symbols = starts.size, grid.shape[1]
+    book = _Book(limits.capital_inr, np.zeros(n_symbols), -1, np.full(n_symbols, -1), 0)
+    states = _States(
+        key=np.append(-1, keys[starts]),
+        session=np.append(-1, grid.session_of_bar[orders.bar[starts]]),
+        cash=np.full(n_steps + 1, book.cash),
+        units=np.zeros((n_steps + 1, n_symbols)),
+    )
+    parts: list[tuple[Ints, Floats, Floats, Bools]] = []
+    for step in range(n_steps):
+        start, end = int(starts[step]), int(ends[step])
+        group = tickets.of(start, end)
+        _accrue(book, int(states.session[step + 1]), limits.growth_per_session)
+        if orders.moment[start] == AT_OPEN:
+            traded = _wanted_at_open(book, grid, int(orders.bar[start]), group, limits)
+        else:
+            traded = -book.units[group.column]
+        cost, is_dp_due = _book_trades(book, group, traded)
+        places = np.flatnonzero(traded)
+        parts.append((places + start, traded[places], cost[places], is_dp_due[places]))
+        states.cash[step + 1], states.units[step + 1] = book.cash, book.units
+    return _fills_of(orders, parts), states, book.n_cut
+
+
+def _accrue(book: _Book, session: int, growth: float) -> None:
+    if session > book.session:
+        book.cash *= growth ** (session - book.session)
+        book.session = session
+
+
+def _book_trades(book: _Book, group: _Tickets, units: Floats) -> tuple[Floats, Bools]:
+    cost, is_dp_due = group.costs(units, book)
+    book.charged_on[group.column[is_dp_due]] = book.session
+    book.cash -= float(units @ group.price) + float(cost.sum())
+    book.units[group.column] += units
+    return cost, is_dp_due
+
+
+def _wanted_at_open(
+    book: _Book, grid: BarGrid, bar: int, group: _Tickets, limits: Limits
+) -> Floats:
+    """Return the adjusted shares to trade, after lots and limits."""
+    all_held = _held(book.units, _price_at_open(grid, bar))
+    equity = book.cash + float(all_held.sum())
+    if equity <= 0:
+        raise _no_capital(grid, book.session, equity)
+    held, wish = book.units[group.column], group.target * equity / group.price
+    size, wished = np.abs(held), np.abs(wish)
+    # A position of the other direction is closed before one in this direction is opened.
+    kept = np.where(held * wish > 0, wished, 0.0)
+    is_reduced = kept < size
+    kept = np.where(is_reduced, group.whole(kept), size)
+    closing = np.sign(held) * (kept - size)
+    asked = np.where(is_reduced & (kept > 0), 0.0, np.maximum(wished - kept, 0.0))
+    direction = np.sign(wish)
+    opening = np.minimum(asked, group.most_units)
+    scale = _scale(
+        equity,
+        gross=float(np.abs(all_held).sum()) + float((kept - size) @ group.price),
+        closing_cost=float(group.costs(closing, book)[0].sum()) if is_reduced.any() else 0.0,
+        opening=float(opening @ group.price),
+        opening_cost=float(group.costs(direction * opening, book)[0].sum()),
+        limit=limits.gross_limit_frac,
+    )
+    bought = group.whole(opening * scale)
+    book.n_cut += int((bought < group.whole(asked)).sum())
+    return closing + direction * bought
+
+
+def _price_at_open(grid: BarGrid, bar: int) -> Floats:
+    if bar == 0:
+        return grid.opens[bar, :]
+    return np.where(grid.has_bar[bar], grid.opens[bar], grid.marks[bar - 1])
+
+
+def _scale(
+    equity: float,
+    *,
+    gross: float,
+    closing_cost: float,
+    opening: float,
+    opening_cost: float,
+    limit: float,
+) -> float:
+    """Return by how much positions may be opened of what is asked, in [0, 1]."""
+    if opening == 0:
+        return 1.0
+    by_limit = (limit * equity - gross) / opening
+    by_cash = (equity - closing_cost - gross) / (opening + opening_cost)
+    return max(0.0, min(1.0, by_limit, by_cash))
+
+
+def _no_capital(grid: BarGrid, session: int, equity: float) -> ConfigError:
+    return ConfigError(
+        "losses and costs used the capital up",
+        where=f"session {grid.sessions[session]}",
+        found=f"equity of {equity:.0f} INR",
+        remedy="raise capital_inr: the DP charge does not shrink with the positions",
+    )
+
+
+def _fills_of(orders: Orders, parts: list[tuple[Ints, Floats, Floats, Bools]]) -> _Fills:
+    nothing = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
+    places, units, cost, is_dp_due = (
+        np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)
+    )
+    return _Fills(
+        bar=orders.bar[places],
+        moment=orders.moment[places],
+        column=orders.column[places],
+        reason=orders.reason[places],
+        units=units,
+        price=orders.price[places],
+        cost=cost,
+        is_dp_due=is_dp_due,
+    )
+
+
+def _state_at(states: _States, bars: Ints, moment: int) -> Ints:
+    """Return the place of the book after a moment of each bar."""
+    return np.searchsorted(states.key, bars * len(_MOMENTS) + moment, side="right") - 1
+
+
+def _cash_at(states: _States, places: Ints, sessions: Ints, growth: float) -> Floats:
+    return states.cash[places] * growth ** (sessions - states.session[places])
+
+
+def _held(units: Floats, prices: Floats) -> Floats:
+    """Return values of positions; what is not held needs no price."""
+    return np.where(units == 0, 0.0, units * prices)
+
+
+def _valued(
+    grid: BarGrid, states: _States, fills: _Fills, limits: Limits
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    n_sessions = len(grid.sessions)
+    sessions = np.arange(n_sessions)
+    growth = limits.growth_per_session
+    last_bars = grid.last_bar_of_session
+    places = _state_at(states, last_bars, AT_CLOSE)
+    cash = _cash_at(states, places, sessions, growth)
+    held = _held(states.units[places], grid.marks[last_bars])
+    equity = cash + held.sum(axis=1)
+    lost = np.flatnonzero(equity <= 0)
+    if lost.size:
+        raise _no_capital(grid, int(lost[0]), float(equity[lost[0]]))
+    capital = limits.capital_inr
+    before = np.append(capital, equity)[:-1]
+    of_fill = grid.session_of_bar[fills.bar]
+    value = np.abs(fills.units * fills.price)
+    cost_return = np.bincount(of_fill, weights=fills.cost, minlength=n_sessions) / before
+    net_return = equity / before - 1
+    gross_frac = np.abs(held).sum(axis=1) / equity
+    table = {
+        "session": pl.Series(grid.sessions, dtype=pl.Date),
+        "equity": equity,
+        "gross_return": net_return + cost_return,
+        "cost_return": cost_return,
+        "interest_return": np.append(capital, cash)[:-1] * (growth - 1) / before,
+        "net_return": net_return,
+        "exposure": _mean_exposure(grid, states, growth, without_bars=gross_frac),
+        "turnover": np.bincount(of_fill, weights=value, minlength=n_sessions) / before,
+    }
+    exposure = {
+        "session": table["session"],
+        "n_positions": (held != 0).sum(axis=1),
+        "gross_frac": gross_frac,
+        "net_frac": held.sum(axis=1) / equity,
+        "largest_frac": np.abs(held).max(axis=1, initial=0.0) / equity,
+        "cash_frac": cash / equity,
+    }
+    return (
+        pl.DataFrame(table).select(*EQUITY_SCHEMA).cast(EQUITY_SCHEMA),
+        pl.DataFrame(exposure).select(*EXPOSURE_SCHEMA).cast(EXPOSURE_SCHEMA),
+    )
+
+
+def _mean_exposure(
+    grid: BarGrid, states: _States, growth: float, *, without_bars: Floats
+) -> Floats:
+    bars = np.arange(grid.shape[0])
+    places = _state_at(states, bars, AT_OPEN)
+    earlier = np.vstack([np.full((1, grid.shape[1]), np.nan), grid.marks])[:-1]
+    held = _held(states.units[places], np.where(grid.has_bar, grid.opens, earlier))
+    equity = _cash_at(states, places, grid.session_of_bar, growth) + held.sum(axis=1)
+    of_bar = np.abs(held).sum(axis=1) / equity
+    n_sessions = without_bars.size
+    counts = np.bincount(grid.session_of_bar, minlength=n_sessions)
+    sums = np.bincount(grid.session_of_bar, weights=of_bar, minlength=n_sessions)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), without_bars)
+
+
+def _positions(grid: BarGrid, states: _States, equity: pl.DataFrame) -> pl.DataFrame:
+    last_bars = grid.last_bar_of_session
+    units = states.units[_state_at(states, last_bars, AT_CLOSE)]
+    sessions, columns = np.nonzero(units)
+    bars = last_bars[sessions]
+    factors, value = grid.share_factors[bars, columns], units[sessions, columns]
+    value = value * grid.marks[bars, columns]
+    return pl.DataFrame(
+        {
+            "session": grid.sessions[sessions],
+            "symbol": _names(grid, columns),
+            "shares": units[sessions, columns] * factors,
+            "price": grid.marks[bars, columns] / factors,
+            "value_inr": value,
+            "weight": value / equity["equity"].to_numpy()[sessions],
+        },
+        schema=POSITIONS_SCHEMA,
+    )
+
+
+def _trades(grid: BarGrid, fills: _Fills, costs: CostConfig, product: Product) -> pl.DataFrame:
+    value = fills.units * fills.price
+    factors = grid.share_factors[fills.bar, fills.column]
+    sessions = grid.sessions[grid.session_of_bar[fills.bar]]
+    items = trade_costs(
+        np.maximum(value, 0),
+        np.maximum(-value, 0),
+        sessions,
+        config=costs,
+        n_dp_charges=fills.is_dp_due,
+        participation=np.abs(fills.units) / grid.volumes[fills.bar, fills.column],
+        product=product,
+    )
+    trades = items.with_columns(
+        starts_at=_instants(grid, fills.bar),
+        symbol=_names(grid, fills.column),
+        side=pl.Series(np.where(value > 0, "buy", "sell"), dtype=pl.String),
+        moment=_words(_MOMENTS, fills.moment),
+        reason=_words(REASONS, fills.reason),
+        shares=np.abs(fills.units) * factors,
+        price=fills.price / factors,
+        value_inr=np.abs(value),
+    )
+    return trades.select(*TRADES_SCHEMA).cast(TRADES_SCHEMA)
+
+
+def _instants(grid: BarGrid, bars: Ints) -> pl.Series:
+    if grid.starts_at is None:
+        return pl.repeat(None, bars.size, dtype=pl.Datetime("us", "UTC"), eager=True)
+    instants = pl.Series(grid.starts_at[bars].astype("datetime64[us]"))
+    return instants.dt.replace_time_zone("UTC")
+
+
+def _names(grid: BarGrid, columns: Ints) -> pl.Series:
+    return _words(grid.symbols, columns)
+
+
+def _words(words: Sequence[str], places: Ints) -> pl.Series:
+    return pl.Series(list(words), dtype=pl.String).gather(places)
+
+
+def _gaps_held(grid: BarGrid, states: _States) -> int:
+    bars, columns = np.nonzero(grid.is_gap)
+    before = _state_at(states, bars - 1, AT_CLOSE)
+    return int((states.units[before, columns] != 0).sum())
