@@ -1,4 +1,4 @@
-"""The options of `sensequant run` and `sensequant predict`, as they are typed.
+"""The options of `sensequant run`, `predict` and `backtest`, as they are typed.
 
 Belongs here: names of options and their help. Does not belong here: what they mean (`cli.asking`),
 so that the help does not wait for the libraries that know.
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["PredictArguments", "RunArguments"]
+__all__ = ["BacktestArguments", "PredictArguments", "RunArguments"]
 
 
 @Parameter(name="*")
@@ -113,4 +113,34 @@ class PredictArguments:
     symbols: str | None = None
     start: str | None = None
     end: str | None = None
+    output: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class BacktestArguments:
+    """What is traded, from when to when, and by which settings.
+
+    Parameters
+    ----------
+    run
+        The run whose scores are traded; latest when left out.
+    start
+        First session; 2022-01-01 when left out.
+    end
+        Last session; the last stored one when left out.
+    interval
+        Length of the bars; 1day, or for intraday 1minute, when left out.
+    set
+        One setting: strategy.stop_frac=0.05, portfolio.position_frac=0.2, costs.slippage_bps=10,
+        with scores backtest.threshold=0.6; may be repeated.
+    output
+        Folder for the tables: equity, exposure, positions, trades, round trips.
+    """
+
+    run: str | None = None
+    start: str | None = None
+    end: str | None = None
+    interval: str | None = None
+    set: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     output: Path | None = None

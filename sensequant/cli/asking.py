@@ -5,6 +5,7 @@ option. Does not belong here: bounds and rules between settings; `sensequant.set
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "build_model",
     "build_options",
     "build_request",
+    "nested_settings",
 ]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -130,11 +132,24 @@ def build_config(arguments: RunArguments) -> TrainingConfig:
         The file or a setting is wrong.
     """
     values = {} if arguments.config is None else _read_settings(arguments.config)
-    for text in arguments.set:
-        _set(values, text)
+    values = nested_settings(arguments.set, values)
     if arguments.seed is not None:
         values["seed"] = arguments.seed
     return build_model(TrainingConfig, values, where="configuration")
+
+
+def nested_settings(texts: Sequence[str], values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return settings, given or none, with those of `--set` in their places.
+
+    Raises
+    ------
+    ConfigError
+        A text is no setting.
+    """
+    nested = {} if values is None else values
+    for text in texts:
+        _set(nested, text)
+    return nested
 
 
 def build_options(arguments: RunArguments) -> RunOptions:

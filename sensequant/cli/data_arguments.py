@@ -13,6 +13,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from sensequant.ingestion.discoveries import DiscoveryRequest
     from sensequant.ingestion.request import BackfillRequest
+    from sensequant.market.selection import SymbolSelection
     from sensequant.market.sources.build import SourceConfig, SourceKind
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "discovery_of",
     "request_of",
     "source_of",
+    "symbols_of",
 ]
 
 
@@ -188,6 +190,21 @@ def discovery_of(
     fields = _symbol_fields(symbols or SymbolArguments())
     fields["source"] = source_of(source, default="breeze-simulator")
     return build_model(DiscoveryRequest, fields, where="request")
+
+
+def symbols_of(symbols: SymbolArguments | None) -> "SymbolSelection":
+    """Return the selection of symbols that the arguments describe.
+
+    Raises
+    ------
+    ConfigError
+        A symbol is malformed, or symbols are named in more than one way.
+    """
+    from sensequant.cli.asking import build_model  # noqa: PLC0415
+    from sensequant.market.selection import SymbolSelection  # noqa: PLC0415
+
+    fields = _symbol_fields(symbols or SymbolArguments())
+    return build_model(SymbolSelection, fields, where="symbols")
 
 
 def _symbol_fields(asked: SymbolArguments) -> dict[str, Any]:

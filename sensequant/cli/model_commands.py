@@ -1,15 +1,16 @@
-"""Commands about models: training them and judging them stage by stage, and scoring new bars.
+"""Commands about models: training and judging them stage by stage, scoring new bars, trading.
 
 Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
 """
 
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from sensequant.cli.arguments import PredictArguments, RunArguments
+from sensequant.cli.arguments import BacktestArguments, PredictArguments, RunArguments
+from sensequant.cli.data_arguments import SourceArguments, SymbolArguments, source_of, symbols_of
 from sensequant.cli.output import console_for
 from sensequant.cli.place import Place
 from sensequant.errors import ConfigError
@@ -27,6 +28,7 @@ def register_model_commands(app: App) -> None:
     app.command(validate, group=_GROUP)
     app.command(stats, group=_GROUP)
     app.command(predict, group=_GROUP)
+    app.command(backtest, group=_GROUP)
 
 
 @train_app.command
@@ -145,6 +147,57 @@ def predict(
     return show_prediction(
         console_for(sys.stdout), arguments or PredictArguments(), home, is_json=json
     )
+
+
+def backtest(
+    strategy: Literal["scores", "swing", "intraday", "hold", "balanced", "cash"],
+    /,
+    arguments: BacktestArguments | None = None,
+    symbols: SymbolArguments | None = None,
+    source: SourceArguments | None = None,
+    *,
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Trade a strategy on stored bars, or the scores of a run, and say what that earned.
+
+    Parameters
+    ----------
+    strategy
+        scores: those of a run; swing: averages of 20 and 50 sessions with stop and target;
+        intraday: average and RSI of minute bars; hold, balanced (60/40), cash.
+    arguments
+        What, when, by which settings.
+    symbols
+        Which symbols; with none, all that are stored.
+    source
+        Where their bars came from.
+    place
+        Where data are.
+    json
+        Print everything as one JSON object.
+    """
+    from sensequant.cli.backtest import backtest_rules, backtest_scores, show  # noqa: PLC0415
+
+    home = (place or Place()).environment().home
+    asked = arguments or BacktestArguments()
+    if strategy == "scores":
+        for name, given in (("symbols", symbols), ("source", source)):
+            if given is not None:
+                raise ConfigError(
+                    "scores are those of a run, with its symbols and bars",
+                    where=f"options of {name}",
+                    expected="none",
+                    found=str(given),
+                    remedy="leave them out, or name another --run",
+                )
+        traded = backtest_scores(asked, home)
+    else:
+        traded = backtest_rules(
+            strategy, asked, symbols_of(symbols), source=source_of(source), home=home
+        )
+    show(console_for(sys.stdout), traded, output=asked.output, is_json=json)
+    return 0
 
 
 def _train(

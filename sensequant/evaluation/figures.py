@@ -24,10 +24,15 @@ __all__ = [
     "absent_figure",
     "benchmark_returns",
     "figure_of_draws",
+    "index_figures",
     "performance_figures",
+    "risk_free_per_session",
 ]
 
 _Floats = NDArray[np.float64]
+_Measure = Callable[[_Floats, float], float | None]
+"""Takes the series and the risk-free return per session."""
+
 _NET, _GROSS, _COST, _EXPOSURE, _TURNOVER = range(5)
 _SERIES = ("net_return", "gross_return", "cost_return", "exposure", "turnover")
 _TRADED = ("annual_turnover", "mean_exposure", "annual_cost_frac", "cost_share_frac")
@@ -47,9 +52,9 @@ class Figure(Record):
 class PerformanceFigures(Record):
     """What one portfolio earned per session, from its daily simple returns.
 
-    Ratios are annual and measured over zero, not over the risk-free return (`significance` does
-    that); volatility, Sortino, Calmar and drawdown are of net returns; turnover counts purchases
-    and sales; the cost share is costs over gross gain.
+    Ratios are annual; Sharpe and Sortino are over the risk-free return, which idle cash earns, so
+    that cash adds nothing to them; volatility, Sortino, Calmar and drawdown are of net returns;
+    turnover counts purchases and sales; the cost share is costs over gross gain, interest included.
     """
 
     name: str
@@ -136,7 +141,7 @@ def benchmark_returns(equity: pl.DataFrame, benchmark: pl.DataFrame | None) -> p
     return frame.join(changes, on="session", how="left", maintain_order="left")
 
 
-def performance_figures(
+def performance_figures(  # noqa: PLR0913 - what is measured, and how intervals are made
     name: str,
     sessions: pl.DataFrame,
     *,
@@ -145,6 +150,7 @@ def performance_figures(
     n_draws: int,
     confidence: float,
     seed: int,
+    risk_free_daily: float,
 ) -> PerformanceFigures:
     """Return all figures of one equity series with their intervals.
 
@@ -164,14 +170,20 @@ def performance_figures(
         Two-sided coverage in (0, 1).
     seed
         Seed of the draws.
+    risk_free_daily
+        Risk-free simple return per session, as a fraction.
     """
     matrix = sessions.select(_SERIES).to_numpy().astype(np.float64)
-    values = _numbers(matrix)
+
+    def numbers(rows: _Floats) -> _Floats:
+        return _numbers(rows, risk_free_daily)
+
+    values = numbers(matrix)
     draws = np.full((1, len(_FIGURES)), np.nan)
     if len(matrix) > 1:
         draws = stationary_draws(
             matrix,
-            _numbers,
+            numbers,
             n_draws=n_draws,
             seed=seed,
             block_sessions=block_length(matrix[:, _NET], min_block=min_block),
@@ -199,25 +211,82 @@ def performance_figures(
     return PerformanceFigures.model_validate({"name": name, "n_trades": trades} | figures)
 
 
-def _numbers(matrix: _Floats) -> _Floats:
-    found = [measure(matrix) for _, _, measure in _FIGURES.values()]
+def index_figures(
+    name: str,
+    returns: pl.DataFrame,
+    *,
+    min_block: int,
+    n_draws: int,
+    confidence: float,
+    seed: int,
+    risk_free_daily: float,
+) -> PerformanceFigures:
+    """Return the figures of an index that is held and not traded.
+
+    Parameters
+    ----------
+    name
+        Name of the index.
+    returns
+        benchmark_return, one row per session, as `benchmark_returns` gives them; sessions without
+        one are left out.
+    min_block, n_draws, confidence, seed, risk_free_daily
+        As in `performance_figures`.
+    """
+    known = returns.drop_nulls("benchmark_return").select(
+        net_return="benchmark_return",
+        gross_return="benchmark_return",
+        cost_return=pl.lit(0.0),
+        exposure=pl.lit(1.0),
+        turnover=pl.lit(0.0),
+    )
+    return performance_figures(
+        name,
+        known,
+        n_trades=None,
+        min_block=min_block,
+        n_draws=n_draws,
+        confidence=confidence,
+        seed=seed,
+        risk_free_daily=risk_free_daily,
+    )
+
+
+def risk_free_per_session(
+    annual_frac: float, sessions_per_year: float = SESSIONS_PER_YEAR
+) -> float:
+    """Return the simple return per session that compounds to a yearly one."""
+    return float(np.expm1(np.log1p(annual_frac) / sessions_per_year))
+
+
+def _numbers(matrix: _Floats, risk_free_daily: float) -> _Floats:
+    found = [measure(matrix, risk_free_daily) for _, _, measure in _FIGURES.values()]
     return np.array([np.nan if value is None else value for value in found])
 
 
-def _mean_of(column: int, scale: float = 1.0) -> Callable[[_Floats], float | None]:
-    def mean(matrix: _Floats) -> float | None:
+def _mean_of(column: int, scale: float = 1.0) -> _Measure:
+    def mean(matrix: _Floats, _: float) -> float | None:
         return float(matrix[:, column].mean() * scale) if len(matrix) else None
 
     return mean
 
 
-def _on(
-    column: int, measure: Callable[[_Floats], float | None]
-) -> Callable[[_Floats], float | None]:
-    def measured(matrix: _Floats) -> float | None:
+def _on(column: int, measure: Callable[[_Floats], float | None]) -> _Measure:
+    def measured(matrix: _Floats, _: float) -> float | None:
         return measure(matrix[:, column])
 
     return measured
+
+
+def _sharpe(column: int) -> _Measure:
+    def measured(matrix: _Floats, risk_free_daily: float) -> float | None:
+        return measures.sharpe_ratio(matrix[:, column], risk_free_daily=risk_free_daily)
+
+    return measured
+
+
+def _sortino(matrix: _Floats, risk_free_daily: float) -> float | None:
+    return measures.sortino_ratio(matrix[:, _NET], risk_free_daily=risk_free_daily)
 
 
 def _deepest(returns: _Floats) -> float | None:
@@ -230,22 +299,22 @@ def _longest(returns: _Floats) -> float | None:
     )
 
 
-def _cost_share(matrix: _Floats) -> float | None:
+def _cost_share(matrix: _Floats, _: float) -> float | None:
     gain = matrix[:, _GROSS].sum()
     return float(matrix[:, _COST].sum() / gain) if gain > 0 else None
 
 
 _FEW = "fewer than two sessions"
 _FLAT = "returns do not vary"
-_FIGURES: dict[str, tuple[str, str, Callable[[_Floats], float | None]]] = {
+_FIGURES: dict[str, tuple[str, str, _Measure]] = {
     "gross_total_return": ("fraction", "no sessions", _on(_GROSS, measures.total_return)),
     "net_total_return": ("fraction", "no sessions", _on(_NET, measures.total_return)),
     "gross_annual_return": ("fraction per year", _FEW, _on(_GROSS, measures.annual_return)),
     "net_annual_return": ("fraction per year", _FEW, _on(_NET, measures.annual_return)),
     "net_annual_volatility": ("fraction per year", _FEW, _on(_NET, measures.annual_volatility)),
-    "gross_sharpe": ("annual ratio", _FLAT, _on(_GROSS, measures.sharpe_ratio)),
-    "net_sharpe": ("annual ratio", _FLAT, _on(_NET, measures.sharpe_ratio)),
-    "net_sortino": ("annual ratio", "no session lost", _on(_NET, measures.sortino_ratio)),
+    "gross_sharpe": ("annual ratio", _FLAT, _sharpe(_GROSS)),
+    "net_sharpe": ("annual ratio", _FLAT, _sharpe(_NET)),
+    "net_sortino": ("annual ratio", "no session fell short of cash", _sortino),
     "net_calmar": ("annual ratio", "no drawdown", _on(_NET, measures.calmar_ratio)),
     "max_drawdown": ("fraction", "no sessions", _on(_NET, _deepest)),
     "drawdown_length_sessions": ("sessions", "no sessions", _on(_NET, _longest)),

@@ -84,9 +84,10 @@ TRADES_SCHEMA = pl.Schema(
     {"session": pl.Date, "starts_at": pl.Datetime("us", "UTC"), "symbol": pl.String}
     | dict.fromkeys(("side", "moment", "reason"), pl.String)
     | dict.fromkeys(("shares", "price", "value_inr", *COST_COLUMNS, "cost_inr"), pl.Float64)
+    | {"is_flat": pl.Boolean}
 )
 """One row per fill. `starts_at` is null on daily bars; `side` is buy or sell, `moment` open, within
-or close; shares and price as they are, not adjusted."""
+or close; shares and price as they are, not adjusted; `is_flat` where nothing is held afterwards."""
 
 AT_OPEN, WITHIN_BAR, AT_CLOSE = range(3)
 """When in its bar an order is executed."""
@@ -245,6 +246,11 @@ class _Fills:
     price: Floats
     cost: Floats
     is_dp_due: Bools
+    is_flat: Bools
+
+
+_Part = tuple[Ints, Floats, Floats, Bools, Bools]
+"""Fills of one step: places in the orders, units, costs, DP charges due, flat afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +392,7 @@ def _run(
         cash=np.full(n_steps + 1, book.cash),
         units=np.zeros((n_steps + 1, n_symbols)),
     )
-    parts: list[tuple[Ints, Floats, Floats, Bools]] = []
+    parts: list[_Part] = []
     for step in range(n_steps):
         start, end = int(starts[step]), int(ends[step])
         group = tickets.of(start, end)
@@ -397,7 +403,8 @@ def _run(
             traded = -book.units[group.column]
         cost, is_dp_due = _book_trades(book, group, traded)
         places = np.flatnonzero(traded)
-        parts.append((places + start, traded[places], cost[places], is_dp_due[places]))
+        is_flat = book.units[group.column[places]] == 0
+        parts.append((places + start, traded[places], cost[places], is_dp_due[places], is_flat))
         states.cash[step + 1], states.units[step + 1] = book.cash, book.units
     return _fills_of(orders, parts), states, book.n_cut
 
@@ -450,7 +457,7 @@ def _wanted_at_open(
 def _price_at_open(grid: BarGrid, bar: int) -> Floats:
     if bar == 0:
         return grid.opens[bar, :]
-    return np.where(grid.has_bar[bar], grid.opens[bar], grid.marks[bar - 1])
+    return np.where(grid.has_bar[bar, :], grid.opens[bar, :], grid.marks[bar - 1, :])
 
 
 def _scale(
@@ -479,9 +486,10 @@ def _no_capital(grid: BarGrid, session: int, equity: float) -> ConfigError:
     )
 
 
-def _fills_of(orders: Orders, parts: list[tuple[Ints, Floats, Floats, Bools]]) -> _Fills:
-    nothing = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
-    places, units, cost, is_dp_due = (
+def _fills_of(orders: Orders, parts: list[_Part]) -> _Fills:
+    no_flags = np.zeros(0, np.bool_)
+    nothing = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), no_flags, no_flags)
+    places, units, cost, is_dp_due, is_flat = (
         np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)
     )
     return _Fills(
@@ -493,6 +501,7 @@ def _fills_of(orders: Orders, parts: list[tuple[Ints, Floats, Floats, Bools]]) -
         price=orders.price[places],
         cost=cost,
         is_dp_due=is_dp_due,
+        is_flat=is_flat,
     )
 
 
@@ -612,6 +621,7 @@ def _trades(grid: BarGrid, fills: _Fills, costs: CostConfig, product: Product) -
         shares=np.abs(fills.units) * factors,
         price=fills.price / factors,
         value_inr=np.abs(value),
+        is_flat=fills.is_flat,
     )
     return trades.select(*TRADES_SCHEMA).cast(TRADES_SCHEMA)
 

@@ -21,7 +21,9 @@ from sensequant.evaluation.backtest import BacktestResult
 from sensequant.evaluation.figures import (
     PerformanceFigures,
     benchmark_returns,
+    index_figures,
     performance_figures,
+    risk_free_per_session,
 )
 from sensequant.evaluation.scoring import (
     ClassificationFigures,
@@ -128,6 +130,7 @@ def validate(
     backtest: BacktestResult,
     universe: BacktestResult,
     benchmark: pl.DataFrame | None,
+    annual_risk_free_frac: float,
     seed: int,
     config: ValidationConfig,
 ) -> Validation:
@@ -144,6 +147,8 @@ def validate(
         `buy_and_hold` on the same predictions.
     benchmark
         NIFTY 50 by session and close, or None when it is missing.
+    annual_risk_free_frac
+        Return per year over which Sharpe and Sortino ratios are measured.
     seed
         Seed from which every bootstrap and placebo derives its own.
     config
@@ -165,6 +170,7 @@ def validate(
         confidence=config.confidence,
         seed=derive_seed(seed, "scoring"),
     )
+    risk_free = risk_free_per_session(annual_risk_free_frac)
     returns = benchmark_returns(backtest.equity, benchmark)
     label, score = labelled["label"].to_numpy(), labelled["score"].to_numpy()
     parts = {
@@ -172,9 +178,17 @@ def validate(
         "horizon_sessions": backtest.horizon_sessions,
         "threshold": backtest.config.threshold,
         "classification": classification_figures(panel),
-        "strategy": _performance("strategy", backtest, panel, seed),
-        "universe": _performance("universe", universe, panel, seed),
-        "nifty50": _index_performance(returns, panel, seed),
+        "strategy": _performance("strategy", backtest, panel, seed, risk_free),
+        "universe": _performance("universe", universe, panel, seed, risk_free),
+        "nifty50": index_figures(
+            "nifty50",
+            returns,
+            min_block=panel.block_sessions,
+            n_draws=panel.n_draws,
+            confidence=panel.confidence,
+            seed=derive_seed(seed, "nifty50"),
+            risk_free_daily=risk_free,
+        ),
         "n_gaps_held": backtest.n_gaps_held,
         "seed": seed,
         "not_done_yet": _NOT_DONE_YET,
@@ -236,7 +250,7 @@ def _scope(scored: pl.DataFrame, panel: ScoredPanel) -> dict[str, Any]:
 
 
 def _performance(
-    name: str, found: BacktestResult, panel: ScoredPanel, seed: int
+    name: str, found: BacktestResult, panel: ScoredPanel, seed: int, risk_free_daily: float
 ) -> PerformanceFigures:
     return performance_figures(
         name,
@@ -246,23 +260,5 @@ def _performance(
         n_draws=panel.n_draws,
         confidence=panel.confidence,
         seed=derive_seed(seed, name),
-    )
-
-
-def _index_performance(returns: pl.DataFrame, panel: ScoredPanel, seed: int) -> PerformanceFigures:
-    known = returns.drop_nulls("benchmark_return").select(
-        net_return="benchmark_return",
-        gross_return="benchmark_return",
-        cost_return=pl.lit(0.0),
-        exposure=pl.lit(1.0),
-        turnover=pl.lit(0.0),
-    )
-    return performance_figures(
-        "nifty50",
-        known,
-        n_trades=None,
-        min_block=panel.block_sessions,
-        n_draws=panel.n_draws,
-        confidence=panel.confidence,
-        seed=derive_seed(seed, "nifty50"),
+        risk_free_daily=risk_free_daily,
     )

@@ -50,7 +50,7 @@ _PERFORMANCE = {
     "gross_annual_return": "Annual return, before costs",
     "net_total_return": "Total return, net",
     "net_annual_volatility": "Volatility per year",
-    "net_sharpe": "Sharpe ratio, over zero",
+    "net_sharpe": "Sharpe ratio",
     "net_sortino": "Sortino ratio",
     "net_calmar": "Calmar ratio",
     "max_drawdown": "Maximum drawdown",

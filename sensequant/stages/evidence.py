@@ -40,6 +40,7 @@ def validate_scores(run: Run) -> tuple[str, Findings]:
         backtest=backtest,
         universe=universe,
         benchmark=run.benchmark,
+        annual_risk_free_frac=run.config.significance.annual_risk_free_frac,
         seed=derive_seed(run.config.seed, "validation"),
         config=run.config.validation,
     )

@@ -18,6 +18,9 @@ from sensequant.evaluation.figures import (
 DAYS = [date(2025, 6, day) for day in (2, 3, 4, 5, 6)]
 
 
+RISK_FREE = 0.0002
+
+
 def sessions(n: int = 200, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     gross, cost = rng.normal(0.001, 0.01, n), np.full(n, 0.0002)
@@ -35,6 +38,7 @@ def sessions(n: int = 200, seed: int = 0) -> pl.DataFrame:
 def figures(frame: pl.DataFrame, **changes: Any) -> PerformanceFigures:
     settings: dict[str, Any] = {
         "n_trades": 12, "min_block": 5, "n_draws": 200, "confidence": 0.9, "seed": 1,
+        "risk_free_daily": RISK_FREE,
     }  # fmt: skip
     return performance_figures("strategy", frame, **(settings | changes))
 
@@ -51,9 +55,9 @@ def test_values_are_those_of_the_measures() -> None:
     assert found.net_annual_return.value == measures.annual_return(net)
     assert found.gross_annual_return.value == measures.annual_return(gross)
     assert found.net_annual_volatility.value == measures.annual_volatility(net)
-    assert found.net_sharpe.value == measures.sharpe_ratio(net)
-    assert found.gross_sharpe.value == measures.sharpe_ratio(gross)
-    assert found.net_sortino.value == measures.sortino_ratio(net)
+    assert found.net_sharpe.value == measures.sharpe_ratio(net, risk_free_daily=RISK_FREE)
+    assert found.gross_sharpe.value == measures.sharpe_ratio(gross, risk_free_daily=RISK_FREE)
+    assert found.net_sortino.value == measures.sortino_ratio(net, risk_free_daily=RISK_FREE)
     assert found.net_calmar.value == measures.calmar_ratio(net)
     curve = measures.equity_curve(net)
     assert found.max_drawdown.value == measures.max_drawdown(curve)
@@ -95,11 +99,11 @@ def test_too_few_sessions_have_reasons(n: int) -> None:
 
 def test_a_portfolio_that_never_traded_has_no_ratios() -> None:
     """All zeros: total return 0, no Sharpe ratio, no cost share."""
-    found = figures(sessions().select(pl.all() * 0.0))
+    found = figures(sessions().select(pl.all() * 0.0), risk_free_daily=0.0)
 
     assert found.net_total_return.value == 0
     assert found.net_sharpe.reason == "returns do not vary"
-    assert found.net_sortino.reason == "no session lost"
+    assert found.net_sortino.reason == "no session fell short of cash"
     assert found.net_calmar.reason == "no drawdown"
     assert found.cost_share_frac.reason == "no gross gain"
 

@@ -89,6 +89,7 @@ def validated(
         backtest=strategy,
         universe=universe,
         benchmark=benchmark,
+        annual_risk_free_frac=0.065,
         seed=seed,
         config=config,
     )
@@ -304,7 +305,13 @@ def test_missing_benchmark_is_absent_not_zero() -> None:
     strategy, universe = traded(predictions, bars)
 
     found = validate(
-        predictions, backtest=strategy, universe=universe, benchmark=None, seed=1, config=CONFIG
+        predictions,
+        backtest=strategy,
+        universe=universe,
+        benchmark=None,
+        annual_risk_free_frac=0.065,
+        seed=1,
+        config=CONFIG,
     )
 
     assert found.summary.nifty50.net_total_return.reason == "no sessions"
@@ -358,6 +365,7 @@ def test_contradicting_predictions_are_refused(predictions: pl.DataFrame, what: 
             backtest=strategy,
             universe=universe,
             benchmark=None,
+            annual_risk_free_frac=0.065,
             seed=1,
             config=CONFIG,
         )

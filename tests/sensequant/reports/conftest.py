@@ -121,6 +121,7 @@ def measured(rng: np.random.Generator) -> tuple[Portfolio, Validation, Significa
         backtest=backtest,
         universe=hold,
         benchmark=index,
+        annual_risk_free_frac=0.065,
         seed=5,
         config=ValidationConfig(n_bootstrap_draws=100, n_placebo=5),
     )

@@ -38,6 +38,8 @@ def test_findings_of_validation_are_counted_in_the_tables(whole: Run) -> None:
     zeros = labelled.filter(pl.col("label") == 0)["score"].to_list()
     wins = sum(1.0 if one > zero else 0.5 * (one == zero) for one, zero in product(ones, zeros))
     net: list[float] = equity["net_return"].to_list()
+    risk_free = 1.065 ** (1 / SESSIONS_PER_YEAR) - 1
+    over = [value - risk_free for value in net]
     levels = [whole.config.backtest.capital_inr, *equity["equity"].to_list()]
     falls = [level / max(levels[: place + 1]) - 1 for place, level in enumerate(levels)]
 
@@ -45,7 +47,7 @@ def test_findings_of_validation_are_counted_in_the_tables(whole: Run) -> None:
         "n_scored": predictions["score"].count(),
         "n_labelled": labelled.height,
         "auc": close_to(wins / len(ones) / len(zeros)),
-        "net_sharpe": close_to(fmean(net) / stdev(net) * math.sqrt(SESSIONS_PER_YEAR)),
+        "net_sharpe": close_to(fmean(over) / stdev(over) * math.sqrt(SESSIONS_PER_YEAR)),
         "net_annual_return": close_to((levels[-1] / levels[0]) ** (248 / len(net)) - 1),
         "max_drawdown": close_to(min(falls)),
         "n_trades": table(whole, "trades").height,
