@@ -26,8 +26,9 @@ previous close; `gross_return` is `net_return` plus `cost_return`, and holds `in
 positions over the equity after the trades at the open, the mean over the bars of a session.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import copysign, floor, sqrt
 
 import numpy as np
 import polars as pl
@@ -169,18 +170,20 @@ class Account:
 
 @dataclass(slots=True)
 class _Book:
-    """What is owned at a moment, the last session that was begun, and when DP charges were due."""
+    """What is owned at a moment, the session it is in, and where DP charges were due last."""
 
     cash: float
     units: Floats
     session: int
-    charged_on: Ints
+    charged_on: list[int]
     n_cut: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Tickets:
-    """Orders with all that is known of them beforehand, each array of shape (n_orders,).
+    """Orders with all that is known of them beforehand, each of n_orders plain numbers.
+
+    Few orders fall on one moment, so that a loop over numbers is faster than arrays.
 
     Parameters
     ----------
@@ -196,42 +199,33 @@ class _Tickets:
         The DP charge of a sale.
     """
 
-    column: Ints
-    target: Floats
-    price: Floats
-    buy_frac: Floats
-    sell_frac: Floats
-    impact_frac: Floats
-    most_units: Floats
-    shares_per_unit: Floats
+    column: list[int]
+    target: list[float]
+    price: list[float]
+    buy_frac: list[float]
+    sell_frac: list[float]
+    impact_frac: list[float]
+    most_units: list[float]
+    shares_per_unit: list[float]
     dp_inr: float
 
-    def of(self, start: int, end: int) -> "_Tickets":
-        """Return the orders from one place up to another."""
-        at = slice(start, end)
-        return _Tickets(
-            self.column[at],
-            self.target[at],
-            self.price[at],
-            self.buy_frac[at],
-            self.sell_frac[at],
-            self.impact_frac[at],
-            self.most_units[at],
-            self.shares_per_unit[at],
-            self.dp_inr,
-        )
-
-    def whole(self, units: Floats) -> Floats:
+    def whole(self, order: int, units: float) -> float:
         """Return adjusted shares rounded down to whole shares."""
-        return np.floor(units * self.shares_per_unit + _WHOLE) / self.shares_per_unit
+        per_unit = self.shares_per_unit[order]
+        return floor(units * per_unit + _WHOLE) / per_unit
 
-    def costs(self, units: Floats, book: _Book) -> tuple[Floats, Bools]:
-        """Return the cost of trading so many adjusted shares, and where a DP charge is due."""
-        size = np.abs(units)
-        frac = np.where(units > 0, self.buy_frac, self.sell_frac)
-        is_dp_due = (units < 0) & (book.charged_on[self.column] < book.session)
-        frac = frac + self.impact_frac * np.sqrt(size)
-        return size * self.price * frac + is_dp_due * self.dp_inr, is_dp_due
+    def is_dp_due(self, order: int, units: float, book: _Book) -> bool:
+        """Return whether a trade is the symbol's first sale of the session."""
+        return units < 0 and book.charged_on[self.column[order]] < book.session
+
+    def cost(self, order: int, units: float, book: _Book) -> float:
+        """Return the cost of trading so many adjusted shares."""
+        if units == 0:
+            return 0.0
+        size = abs(units)
+        frac = self.buy_frac[order] if units > 0 else self.sell_frac[order]
+        cost = size * self.price[order] * (frac + self.impact_frac[order] * sqrt(size))
+        return cost + self.dp_inr if self.is_dp_due(order, units, book) else cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +243,8 @@ class _Fills:
     is_flat: Bools
 
 
-_Part = tuple[Ints, Floats, Floats, Bools, Bools]
-"""Fills of one step: places in the orders, units, costs, DP charges due, flat afterwards."""
+_Fill = tuple[int, float, float, bool, bool]
+"""Place in the orders, units, cost, whether a DP charge is due, whether nothing is held then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,14 +360,14 @@ def _tickets(
     session = grid.session_of_bar[orders.bar]
     volume = grid.volumes[orders.bar, orders.column]
     return _Tickets(
-        column=orders.column,
-        target=orders.target,
-        price=orders.price,
-        buy_frac=rates.buy_frac[session],
-        sell_frac=rates.sell_frac[session],
-        impact_frac=impact_frac(1 / volume, costs),
-        most_units=limits.max_participation_frac * volume,
-        shares_per_unit=grid.share_factors[orders.bar, orders.column],
+        column=orders.column.tolist(),
+        target=orders.target.tolist(),
+        price=orders.price.tolist(),
+        buy_frac=rates.buy_frac[session].tolist(),
+        sell_frac=rates.sell_frac[session].tolist(),
+        impact_frac=impact_frac(1 / volume, costs).tolist(),
+        most_units=(limits.max_participation_frac * volume).tolist(),
+        shares_per_unit=grid.share_factors[orders.bar, orders.column].tolist(),
         dp_inr=costs.dp_charge_inr if product == "delivery" else 0.0,
     )
 
@@ -383,30 +377,28 @@ def _run(
 ) -> tuple[_Fills, _States, int]:
     keys = orders.bar * len(_MOMENTS) + orders.moment
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
-    ends = np.append(starts, keys.size)[1:]
     n_steps, n_symbols = starts.size, grid.shape[1]
-    book = _Book(limits.capital_inr, np.zeros(n_symbols), -1, np.full(n_symbols, -1), 0)
+    book = _Book(limits.capital_inr, np.zeros(n_symbols), -1, [-1] * n_symbols, 0)
     states = _States(
         key=np.append(-1, keys[starts]),
         session=np.append(-1, grid.session_of_bar[orders.bar[starts]]),
         cash=np.full(n_steps + 1, book.cash),
         units=np.zeros((n_steps + 1, n_symbols)),
     )
-    parts: list[_Part] = []
+    bars, sessions = orders.bar[starts].tolist(), states.session.tolist()
+    is_open = (orders.moment[starts] == AT_OPEN).tolist()
+    growth, fills = limits.growth_per_session, list[_Fill]()
+    bounds = [*starts.tolist(), keys.size]
     for step in range(n_steps):
-        start, end = int(starts[step]), int(ends[step])
-        group = tickets.of(start, end)
-        _accrue(book, int(states.session[step + 1]), limits.growth_per_session)
-        if orders.moment[start] == AT_OPEN:
-            traded = _wanted_at_open(book, grid, int(orders.bar[start]), group, limits)
+        places = range(bounds[step], bounds[step + 1])
+        _accrue(book, sessions[step + 1], growth)
+        if is_open[step]:
+            traded = _wanted_at_open(book, grid, bars[step], tickets, places, limits)
         else:
-            traded = -book.units[group.column]
-        cost, is_dp_due = _book_trades(book, group, traded)
-        places = np.flatnonzero(traded)
-        is_flat = book.units[group.column[places]] == 0
-        parts.append((places + start, traded[places], cost[places], is_dp_due[places], is_flat))
+            traded = [-float(book.units[tickets.column[order]]) for order in places]
+        fills += _booked(book, tickets, places, traded)
         states.cash[step + 1], states.units[step + 1] = book.cash, book.units
-    return _fills_of(orders, parts), states, book.n_cut
+    return _fills_of(orders, fills), states, book.n_cut
 
 
 def _accrue(book: _Book, session: int, growth: float) -> None:
@@ -415,66 +407,73 @@ def _accrue(book: _Book, session: int, growth: float) -> None:
         book.session = session
 
 
-def _book_trades(book: _Book, group: _Tickets, units: Floats) -> tuple[Floats, Bools]:
-    cost, is_dp_due = group.costs(units, book)
-    book.charged_on[group.column[is_dp_due]] = book.session
-    book.cash -= float(units @ group.price) + float(cost.sum())
-    book.units[group.column] += units
-    return cost, is_dp_due
+def _booked(
+    book: _Book, tickets: _Tickets, places: range, traded: Sequence[float]
+) -> Iterator[_Fill]:
+    for order, units in zip(places, traded, strict=True):
+        if units != 0:
+            column = tickets.column[order]
+            cost = tickets.cost(order, units, book)
+            is_dp_due = tickets.is_dp_due(order, units, book)
+            if is_dp_due:
+                book.charged_on[column] = book.session
+            book.cash -= units * tickets.price[order] + cost
+            book.units[column] += units
+            yield order, units, cost, is_dp_due, bool(book.units[column] == 0)
 
 
 def _wanted_at_open(
-    book: _Book, grid: BarGrid, bar: int, group: _Tickets, limits: Limits
-) -> Floats:
+    book: _Book, grid: BarGrid, bar: int, tickets: _Tickets, places: range, limits: Limits
+) -> list[float]:
     """Return the adjusted shares to trade, after lots and limits."""
     all_held = _held(book.units, _price_at_open(grid, bar))
     equity = book.cash + float(all_held.sum())
     if equity <= 0:
         raise _no_capital(grid, book.session, equity)
-    held, wish = book.units[group.column], group.target * equity / group.price
-    size, wished = np.abs(held), np.abs(wish)
+    gross, paid = float(np.abs(all_held).sum()), 0.0
+    asked, closing, opening = list[float](), list[float](), list[float]()
+    value, cost = 0.0, 0.0
+    for order in places:
+        price = tickets.price[order]
+        less, more = _wanted(book, tickets, order, equity)
+        allowed = copysign(min(abs(more), tickets.most_units[order]), more)
+        gross -= abs(less) * price
+        paid += tickets.cost(order, less, book)
+        value += abs(allowed) * price
+        cost += tickets.cost(order, allowed, book)
+        closing.append(less)
+        asked.append(more)
+        opening.append(allowed)
+    scale = 1.0
+    if value > 0:
+        by_limit = (limits.gross_limit_frac * equity - gross) / value
+        by_cash = (equity - paid - gross) / (value + cost)
+        scale = max(0.0, min(1.0, by_limit, by_cash))
+    traded: list[float] = []
+    for place, order in enumerate(places):
+        whole = tickets.whole(order, abs(opening[place]) * scale)
+        book.n_cut += whole < tickets.whole(order, abs(asked[place]))
+        traded.append(closing[place] + copysign(whole, opening[place]))
+    return traded
+
+
+def _wanted(book: _Book, tickets: _Tickets, order: int, equity: float) -> tuple[float, float]:
+    """Return what makes the position smaller, in whole shares, and what would make it larger."""
+    held = float(book.units[tickets.column[order]])
+    wish = tickets.target[order] * equity / tickets.price[order]
+    size = abs(held)
     # A position of the other direction is closed before one in this direction is opened.
-    kept = np.where(held * wish > 0, wished, 0.0)
-    is_reduced = kept < size
-    kept = np.where(is_reduced, group.whole(kept), size)
-    closing = np.sign(held) * (kept - size)
-    asked = np.where(is_reduced & (kept > 0), 0.0, np.maximum(wished - kept, 0.0))
-    direction = np.sign(wish)
-    opening = np.minimum(asked, group.most_units)
-    scale = _scale(
-        equity,
-        gross=float(np.abs(all_held).sum()) + float((kept - size) @ group.price),
-        closing_cost=float(group.costs(closing, book)[0].sum()) if is_reduced.any() else 0.0,
-        opening=float(opening @ group.price),
-        opening_cost=float(group.costs(direction * opening, book)[0].sum()),
-        limit=limits.gross_limit_frac,
-    )
-    bought = group.whole(opening * scale)
-    book.n_cut += int((bought < group.whole(asked)).sum())
-    return closing + direction * bought
+    kept = abs(wish) if held * wish > 0 else 0.0
+    if kept >= size:
+        return 0.0, copysign(abs(wish) - size, wish)
+    kept = tickets.whole(order, kept)
+    return copysign(size - kept, -held), 0.0 if kept > 0 or held * wish > 0 else wish
 
 
 def _price_at_open(grid: BarGrid, bar: int) -> Floats:
     if bar == 0:
         return grid.opens[bar, :]
     return np.where(grid.has_bar[bar, :], grid.opens[bar, :], grid.marks[bar - 1, :])
-
-
-def _scale(
-    equity: float,
-    *,
-    gross: float,
-    closing_cost: float,
-    opening: float,
-    opening_cost: float,
-    limit: float,
-) -> float:
-    """Return by how much positions may be opened of what is asked, in [0, 1]."""
-    if opening == 0:
-        return 1.0
-    by_limit = (limit * equity - gross) / opening
-    by_cash = (equity - closing_cost - gross) / (opening + opening_cost)
-    return max(0.0, min(1.0, by_limit, by_cash))
 
 
 def _no_capital(grid: BarGrid, session: int, equity: float) -> ConfigError:
@@ -486,22 +485,19 @@ def _no_capital(grid: BarGrid, session: int, equity: float) -> ConfigError:
     )
 
 
-def _fills_of(orders: Orders, parts: list[_Part]) -> _Fills:
-    no_flags = np.zeros(0, np.bool_)
-    nothing = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), no_flags, no_flags)
-    places, units, cost, is_dp_due, is_flat = (
-        np.concatenate(arrays) for arrays in zip(nothing, *parts, strict=True)
-    )
+def _fills_of(orders: Orders, fills: list[_Fill]) -> _Fills:
+    table = np.array(fills, dtype=np.float64).reshape(-1, 5)
+    places = table[:, 0].astype(np.int64)
     return _Fills(
         bar=orders.bar[places],
         moment=orders.moment[places],
         column=orders.column[places],
         reason=orders.reason[places],
-        units=units,
+        units=table[:, 1],
         price=orders.price[places],
-        cost=cost,
-        is_dp_due=is_dp_due,
-        is_flat=is_flat,
+        cost=table[:, 2],
+        is_dp_due=table[:, 3] == 1,
+        is_flat=table[:, 4] == 1,
     )
 
 

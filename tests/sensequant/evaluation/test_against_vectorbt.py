@@ -59,7 +59,7 @@ def test_equity_and_fees_are_the_same_to_the_paisa(vectorbt: Any, seed: int) -> 
     is_due = is_held != np.vstack([np.zeros((1, N_SYMBOLS), dtype=np.bool_), is_held[:-1]])
     targets = np.where(is_held, 1 / (2 * N_SYMBOLS), 0.0)
     rates = cost_rates([date(2024, 1, 1)], COSTS)
-    fees = np.where(is_held, rates.buy_frac[0], rates.sell_frac[0])
+    fees = np.where(is_held, float(rates.buy_frac[0]), float(rates.sell_frac[0]))
 
     theirs = vectorbt.Portfolio.from_orders(
         closes,
