@@ -151,3 +151,18 @@ def test_settings_cannot_be_changed() -> None:
     """A run is asked once."""
     with pytest.raises(ValidationError, match="frozen"):
         RunRequest().start = date(2020, 1, 1)
+
+
+def test_idle_cash_cannot_pass_for_skill() -> None:
+    """Cash earns the risk-free return of the statistics by default, and never more."""
+    config = TrainingConfig()
+
+    assert config.backtest.cash_rate_frac == config.significance.annual_risk_free_frac
+    assert config.backtest.cash_rate_frac == config.stress.cash_rate_frac
+    with pytest.raises((ConfigError, ValidationError), match="risk-free"):
+        TrainingConfig.model_validate({"significance": {"annual_risk_free_frac": 0.0}})
+    both = {
+        "significance": {"annual_risk_free_frac": 0.0},
+        "backtest": {"cash_rate_frac": 0.0},
+    }
+    assert TrainingConfig.model_validate(both).backtest.cash_rate_frac == 0

@@ -358,7 +358,7 @@ def test_tables_agree_with_each_other(seed: int, is_intraday: bool) -> None:
         (both["value_inr"] / both["equity"]).to_list()
     )
     if not is_intraday:
-        assert (found.exposure["cash_frac"] > -1e-3).all()
+        assert (found.exposure["cash_frac"] > -1e-9).all()
     if is_intraday:
         assert found.positions.is_empty()
         assert found.trades["dp_inr"].sum() == 0
