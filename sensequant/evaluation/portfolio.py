@@ -388,12 +388,18 @@ def _run(
     bars, sessions = orders.bar[starts].tolist(), states.session.tolist()
     is_open = (orders.moment[starts] == AT_OPEN).tolist()
     growth, fills = limits.growth_per_session, list[_Fill]()
+    # Before its first bar a symbol is not held, whatever its price.
+    prices = np.nan_to_num(_prices_at_open(grid))
     bounds = [*starts.tolist(), keys.size]
     for step in range(n_steps):
         places = range(bounds[step], bounds[step + 1])
         _accrue(book, sessions[step + 1], growth)
         if is_open[step]:
-            traded = _wanted_at_open(book, grid, bars[step], tickets, places, limits)
+            equity = book.cash + float(book.units @ prices[bars[step]])
+            if equity <= 0:
+                raise _no_capital(grid, book.session, equity)
+            gross = float(np.abs(book.units) @ prices[bars[step]])
+            traded = _wanted_at_open(book, tickets, places, limits, equity=equity, gross=gross)
         else:
             traded = [-float(book.units[tickets.column[order]]) for order in places]
         fills += _booked(book, tickets, places, traded)
@@ -423,14 +429,16 @@ def _booked(
 
 
 def _wanted_at_open(
-    book: _Book, grid: BarGrid, bar: int, tickets: _Tickets, places: range, limits: Limits
+    book: _Book,
+    tickets: _Tickets,
+    places: range,
+    limits: Limits,
+    *,
+    equity: float,
+    gross: float,
 ) -> list[float]:
     """Return the adjusted shares to trade, after lots and limits."""
-    all_held = _held(book.units, _price_at_open(grid, bar))
-    equity = book.cash + float(all_held.sum())
-    if equity <= 0:
-        raise _no_capital(grid, book.session, equity)
-    gross, paid = float(np.abs(all_held).sum()), 0.0
+    paid = 0.0
     asked, closing, opening = list[float](), list[float](), list[float]()
     value, cost = 0.0, 0.0
     for order in places:
@@ -470,10 +478,10 @@ def _wanted(book: _Book, tickets: _Tickets, order: int, equity: float) -> tuple[
     return copysign(size - kept, -held), 0.0 if kept > 0 or held * wish > 0 else wish
 
 
-def _price_at_open(grid: BarGrid, bar: int) -> Floats:
-    if bar == 0:
-        return grid.opens[bar, :]
-    return np.where(grid.has_bar[bar, :], grid.opens[bar, :], grid.marks[bar - 1, :])
+def _prices_at_open(grid: BarGrid) -> Floats:
+    """Return what positions count for at the open of each bar: its price, or the last close."""
+    earlier = np.vstack([np.full((1, grid.shape[1]), np.nan), grid.marks])[:-1]
+    return np.where(grid.has_bar, grid.opens, earlier)
 
 
 def _no_capital(grid: BarGrid, session: int, equity: float) -> ConfigError:
@@ -565,8 +573,7 @@ def _mean_exposure(
 ) -> Floats:
     bars = np.arange(grid.shape[0])
     places = _state_at(states, bars, AT_OPEN)
-    earlier = np.vstack([np.full((1, grid.shape[1]), np.nan), grid.marks])[:-1]
-    held = _held(states.units[places], np.where(grid.has_bar, grid.opens, earlier))
+    held = _held(states.units[places], _prices_at_open(grid))
     equity = _cash_at(states, places, grid.session_of_bar, growth) + held.sum(axis=1)
     of_bar = np.abs(held).sum(axis=1) / equity
     n_sessions = without_bars.size
