@@ -113,8 +113,9 @@ $(VENV)/.runtime: $(VENV)/.uv requirements.lock pyproject.toml
 	$(UV_INSTALL) --no-deps --build-constraint requirements-dev.lock --editable .
 	@touch $@
 
+# The tests start hundreds of processes; none of them should compile the libraries anew.
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
-	$(UV_INSTALL) --require-hashes --requirement requirements-dev.lock
+	$(UV_INSTALL) --compile-bytecode --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 .PHONY: help run test serve check bench fmt types image lock extras browsers clean

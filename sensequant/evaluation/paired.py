@@ -34,6 +34,9 @@ __all__ = ["mean_difference", "sharpe_difference"]
 _Floats = NDArray[np.float64]
 _CELLS_AT_ONCE = 1 << 18
 _FEWEST_BLOCKS = 5
+_MOST_UNDEFINED_FRAC = 0.01
+# Below this share of the whole variance there is nothing but rounding.
+_STANDS_STILL = 1e-9
 """Fewer block sums have no variance to speak of."""
 
 
@@ -93,9 +96,14 @@ def sharpe_difference(data: ReturnSeries, name: str) -> TestResult:
     draws = _studentised(pair, estimate, values, data, blank.name)
     if draws is None:
         return unanswered(blank, n, f"fewer than {_FEWEST_BLOCKS} blocks to draw from")
+    is_undefined = np.isnan(draws.statistics)
+    if is_undefined.mean() > _MOST_UNDEFINED_FRAC:
+        return unanswered(blank, n, "a portfolio stands still in too many of the draws")
     statistic = estimate / error
-    n_as_large = int((draws.statistics >= statistic).sum())
-    reach = float(np.quantile(np.abs(draws.statistics), data.config.confidence)) * error
+    # What a draw cannot say counts against the portfolio.
+    drawn = np.where(is_undefined, np.inf, draws.statistics)
+    n_as_large = int((drawn >= statistic).sum())
+    reach = float(np.quantile(np.abs(drawn), data.config.confidence)) * error
     scale = data.yearly**0.5
     return answered(
         blank,
@@ -155,7 +163,7 @@ def _studentised(
     for start in range(0, n_draws, step):
         n_now = min(step, n_draws - start)
         drawn = sums[rng.integers(len(pair), size=(n_now, n_blocks))]
-        parts.append(_studentised_of(drawn, pair.mean(axis=0), block, estimate))
+        parts.append(_studentised_of(drawn, pair, block, estimate))
     return _Draws(np.concatenate(parts), block, seed)
 
 
@@ -170,15 +178,18 @@ def _circular_sums(pair: _Floats, block: int) -> _Floats:
     return np.lib.stride_tricks.sliding_window_view(windows, block, axis=0).sum(axis=-1)
 
 
-def _studentised_of(drawn: _Floats, centre: _Floats, block: int, estimate: float) -> _Floats:
+def _studentised_of(drawn: _Floats, pair: _Floats, block: int, estimate: float) -> _Floats:
     """Return the studentised differences of resampled pairs, from the sums of their blocks.
 
-    `drawn` has shape (n_draws, n_blocks, 2, 2), the last axes as in `_circular_sums`.
+    `drawn` has shape (n_draws, n_blocks, 2, 2), the last axes as in `_circular_sums`. NaN where a
+    portfolio stands still in all blocks of a draw: it has no Sharpe ratio there.
     """
+    centre = pair.mean(axis=0)
     n = drawn.shape[1] * block
     first, second = drawn[:, :, 0], drawn[:, :, 1]
     shift = first.sum(axis=1, keepdims=True) / n
     variance = second.sum(axis=1, keepdims=True) / n - shift**2
+    variance = np.where(variance > _STANDS_STILL * pair.var(axis=0), variance, np.nan)
     deviation = np.sqrt(variance)
     ratio = (centre + shift) / deviation
     squares = second - 2 * shift * first + block * shift**2

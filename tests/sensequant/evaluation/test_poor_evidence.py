@@ -11,7 +11,8 @@ from sensequant.errors import DataError
 from sensequant.evaluation.backtest import BacktestConfig, buy_and_hold, run_backtest
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.figures import Figure
-from sensequant.evaluation.significance import SignificanceConfig, SignificanceReport, assess
+from sensequant.evaluation.hypotheses import SignificanceConfig, SignificanceReport, TrialCount
+from sensequant.evaluation.significance import OutOfSample, assess
 from sensequant.evaluation.validation import Validation, ValidationConfig, validate
 from sensequant.market.sessions import nse_calendar
 from sensequant.release.evidence import Reports, gather_evidence
@@ -68,15 +69,14 @@ def measured(
         seed=1,
         config=ValidationConfig(n_bootstrap_draws=100, n_placebo=2),
     )
-    report = assess(
-        found.returns,
-        n_trials=1,
-        trial_sharpe_variance=None,
+    evidence = OutOfSample(
+        returns=found.returns,
         horizon_sessions=5,
-        seed=1,
-        config=SignificanceConfig(n_draws=100),
+        trials=TrialCount(n_trials=1),
+        n_trades=found.summary.strategy.n_trades.n,
     )
-    return found, report
+    assessed = assess(evidence, seed=1, config=SignificanceConfig(n_draws=100))
+    return found, assessed.report
 
 
 def decision_on(found: Validation, report: SignificanceReport) -> Decision:
