@@ -22,9 +22,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sensequant.evaluation import backtest, strategies
+from sensequant.evaluation.account import Account
 from sensequant.evaluation.backtest import BacktestConfig, run_backtest
 from sensequant.evaluation.costs import CostConfig
-from sensequant.evaluation.portfolio import Account, execute
+from sensequant.evaluation.portfolio import execute
 from sensequant.evaluation.sizing import PortfolioConfig
 from sensequant.evaluation.strategies import IntradayConfig, trade_rules
 from sensequant.market.intervals import bar_starts

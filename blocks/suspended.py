@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import SetStateStatus
 
-from sensequant.release.registry import CandidateEvent, EventKind
+from sensequant.release.registry_records import CandidateEvent, EventKind
 
 __all__ = ["resume_run"]
 

@@ -28,7 +28,7 @@ from blocks.environment import Environment
 from blocks.pages import publish_report
 from blocks.suspended import resume_run
 from sensequant.errors import ConfigError, DigestMismatchError, RegistryError
-from sensequant.release.registry import CandidateEvent
+from sensequant.release.registry_records import CandidateEvent
 from sensequant.runs import RunFolder
 from sensequant.settings import DecisionMode
 from sensequant.stages.context import RunRecord

@@ -14,7 +14,7 @@ from sensequant.cli.output import Fact
 from sensequant.cli.place import Place
 from sensequant.cli.stored import find_run, read_run
 from sensequant.errors import ConfigError, SenseQuantError
-from sensequant.release.registry import CandidateEvent
+from sensequant.release.registry_records import CandidateEvent
 from sensequant.runs import RunFolder
 from sensequant.settings import DecisionMode
 from sensequant.stages.decision import Answer, Choice, candidates_below, decide, review_of

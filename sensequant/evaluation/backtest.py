@@ -33,6 +33,7 @@ import polars as pl
 from pydantic import Field
 
 from sensequant.errors import ConfigError
+from sensequant.evaluation.account import AT_OPEN, REASONS, Account
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.grid import (
     BarGrid,
@@ -42,15 +43,7 @@ from sensequant.evaluation.grid import (
     refuse_rows,
     with_session_numbers,
 )
-from sensequant.evaluation.portfolio import (
-    AT_OPEN,
-    REASONS,
-    Account,
-    Orders,
-    closing_orders,
-    concat_orders,
-    execute,
-)
+from sensequant.evaluation.portfolio import Orders, closing_orders, concat_orders, execute
 from sensequant.evaluation.sizing import PortfolioConfig, full_positions
 
 __all__ = [

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from sensequant.evaluation.account import Limits
 from sensequant.evaluation.grid import Floats, carried, with_session_numbers
 from sensequant.evaluation.measures import SESSIONS_PER_YEAR
-from sensequant.evaluation.portfolio import Limits
 from sensequant.records import Config
 
 __all__ = ["PortfolioConfig", "full_positions"]

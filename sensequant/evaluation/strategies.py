@@ -37,18 +37,10 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from sensequant.errors import ConfigError
+from sensequant.evaluation.account import AT_OPEN, REASONS, WITHIN_BAR, Account
 from sensequant.evaluation.costs import CostConfig, Product
 from sensequant.evaluation.grid import BarGrid, Bools, Floats, Ints, carried, lay_out
-from sensequant.evaluation.portfolio import (
-    AT_OPEN,
-    REASONS,
-    WITHIN_BAR,
-    Account,
-    Orders,
-    closing_orders,
-    concat_orders,
-    execute,
-)
+from sensequant.evaluation.portfolio import Orders, closing_orders, concat_orders, execute
 from sensequant.evaluation.sizing import PortfolioConfig, full_positions
 from sensequant.features.expressions import rolling_mean, wilder_mean
 from sensequant.records import Config

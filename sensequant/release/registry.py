@@ -1,8 +1,9 @@
 """The registry: which run is a candidate, in which state, and everything that ever happened to it.
 
-Belongs here: transactions and the states that a run can reach. Does not belong here: the tables
-(`release.registry_tables`), how the database is reached (`databases`), how a verdict comes about
-(`release.gates`), what the manifest holds (`release.manifest`).
+Belongs here: transactions and the states that a run can reach. Does not belong here: the records
+(`release.registry_records`), the tables (`release.registry_tables`), how the database is reached
+(`databases`), how a verdict comes about (`release.gates`), what the manifest holds
+(`release.manifest`).
 
 Two tables. `candidates` holds one row per run: its present state. `candidate_events` holds every
 change with actor, instant and reason; rows are only ever added, and triggers in the database refuse
@@ -21,128 +22,23 @@ SQLite and PostgreSQL keep them alike.
 """
 
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
-from pydantic import Field, model_validator
 
 from sensequant.databases import Database
 from sensequant.errors import ConfigError, RegistryError
-from sensequant.records import Finite, Record
-from sensequant.release.gates import Decision
-from sensequant.release.manifest import CandidateStatus, status_of
+from sensequant.release.manifest import CandidateStatus
+from sensequant.release.registry_records import (
+    DECISIONS,
+    CandidateEvent,
+    CandidateRun,
+    EventKind,
+    RunResult,
+)
 from sensequant.release.registry_tables import CANDIDATES, EVENTS, LAYOUT
-from sensequant.runs import RUN_ID_PATTERN
 
-__all__ = [
-    "CandidateEvent",
-    "CandidateRun",
-    "EventKind",
-    "Registry",
-    "RunResult",
-]
-
-_SHA256 = r"^[0-9a-f]{64}$"
-
-
-class EventKind(StrEnum):
-    """What happened to a candidate."""
-
-    RECORDED = "recorded"
-    SUPERSEDED = "superseded"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-
-
-_DECISIONS = {
-    EventKind.APPROVED: CandidateStatus.APPROVED,
-    EventKind.REJECTED: CandidateStatus.REJECTED,
-    EventKind.EXPIRED: CandidateStatus.REJECTED,
-}
-
-
-class RunResult(Record):
-    """How a run ended, as it is told to the registry: with a verdict, or failed in a stage."""
-
-    run_id: str = Field(pattern=f"^{RUN_ID_PATTERN.pattern}$")
-    decision: Decision | None = None
-    failed_stage: str | None = None
-    reason: str = Field(min_length=1)
-    manifest_sha256: str | None = Field(default=None, pattern=_SHA256)
-    evidence_digest: str | None = Field(default=None, pattern=_SHA256)
-    is_simulated: bool
-    summary: dict[str, Finite | int | str | bool | None] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _either_judged_or_failed(self) -> Self:
-        is_judged = self.decision is not None
-        if is_judged == (self.failed_stage is not None):
-            raise ConfigError(
-                "result of a run is contradictory",
-                where="RunResult.decision and RunResult.failed_stage",
-                expected="a decision, or the stage that failed",
-                found="both" if is_judged else "neither",
-            )
-        if is_judged and (self.manifest_sha256 is None or self.evidence_digest is None):
-            raise ConfigError(
-                "a judged run has no manifest",
-                where="RunResult.manifest_sha256 and RunResult.evidence_digest",
-                expected="the digests of the manifest that the decision rests on",
-                found="none",
-                remedy="write the manifest before recording the run",
-            )
-        return self
-
-    @property
-    def status(self) -> CandidateStatus:
-        """The state that this result puts the candidate into."""
-        return CandidateStatus.FAILED if self.decision is None else status_of(self.decision)
-
-
-class CandidateRun(Record):
-    """The present state of one run in the registry."""
-
-    run_id: str
-    status: CandidateStatus
-    decision: Decision | None
-    failed_stage: str | None
-    reason: str
-    manifest_sha256: str | None
-    evidence_digest: str | None
-    is_simulated: bool
-    summary: dict[str, Finite | int | str | bool | None]
-    recorded_at: datetime
-    updated_at: datetime
-    decide_by: datetime | None
-    """Instant from which on nobody can approve any more; None: no limit."""
-
-
-class CandidateEvent(Record):
-    """One entry of a candidate's history."""
-
-    run_id: str
-    kind: EventKind
-    at: datetime
-    actor: str
-    from_status: CandidateStatus | None
-    to_status: CandidateStatus
-    reason: str
-    manifest_sha256: str | None
-    previous_manifest_sha256: str | None
-
-    @property
-    def is_decision(self) -> bool:
-        """Whether it settles what becomes of the candidate."""
-        return self.kind in _DECISIONS
-
-    @property
-    def in_words(self) -> str:
-        """The decision and its reason, for a page or a terminal."""
-        if self.kind is EventKind.EXPIRED:
-            return f"{self.to_status}: expired: {self.reason}"
-        return f"{self.to_status} by {self.actor}: {self.reason}"
+__all__ = ["Registry"]
 
 
 class Registry:
@@ -434,7 +330,7 @@ def _settle(
     reason: str,
     instant: str,
 ) -> CandidateEvent:
-    status = _DECISIONS[kind].value
+    status = DECISIONS[kind].value
     update = sa.update(CANDIDATES).where(CANDIDATES.c.run_id == candidate.run_id)
     connection.execute(update.values(status=status, updated_at=instant))
     event = {

@@ -17,7 +17,8 @@ from pathlib import Path
 from sensequant.errors import DigestMismatchError, RegistryError
 from sensequant.records import Record
 from sensequant.release.manifest import CandidateStatus, verify_manifest
-from sensequant.release.registry import CandidateEvent, CandidateRun, Registry
+from sensequant.release.registry import Registry
+from sensequant.release.registry_records import CandidateEvent, CandidateRun
 from sensequant.runs import RunFolder
 from sensequant.stages.release import registry_of
 from sensequant.storage import sha256_of

@@ -31,7 +31,8 @@ from sensequant.release.manifest import (
     read_manifest,
     write_manifest,
 )
-from sensequant.release.registry import Registry, RunResult
+from sensequant.release.registry import Registry
+from sensequant.release.registry_records import RunResult
 from sensequant.reports.performance import Portfolio
 from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.runs import Stage, StageOutcome, StageRecord

@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import BaseModel, Field, model_validator
 
 from sensequant.errors import ConfigError, MissingBarsError
+from sensequant.evaluation.account import Account
 from sensequant.evaluation.backtest import BacktestConfig, buy_and_hold, run_backtest
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.figures import (
@@ -25,7 +26,6 @@ from sensequant.evaluation.figures import (
     performance_figures,
     risk_free_per_session,
 )
-from sensequant.evaluation.portfolio import Account
 from sensequant.evaluation.round_trips import round_trips_of
 from sensequant.evaluation.sizing import PortfolioConfig
 from sensequant.evaluation.strategies import (

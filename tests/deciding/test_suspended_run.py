@@ -10,7 +10,7 @@ from sensequant.evaluation.validation import ValidationConfig
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.release.limits import GateConfig
-from sensequant.release.registry import CandidateEvent, EventKind
+from sensequant.release.registry_records import CandidateEvent, EventKind
 from sensequant.runs import RunFolder
 from sensequant.settings import DecisionMode, RunOptions, RunRequest, TrainingConfig
 from sensequant.stages.release import registry_of

@@ -39,10 +39,12 @@ TASKS_OF = {
     },
     Stage.TEACHER_TRAINING: {
         "features and labels",
+        "windows done before",
         *(f"teacher {symbol} {window}" for symbol in STOCKS for window in WINDOWS),
         "describe teachers",
     },
     Stage.STUDENT_TRAINING: {
+        "windows done before",
         *(f"student {symbol} {window}" for symbol in (*STOCKS, POOLED) for window in WINDOWS),
         "gather predictions",
     },

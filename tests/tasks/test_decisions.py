@@ -10,7 +10,7 @@ from prefect._internal.pydantic.v2_schema import create_v2_schema
 from prefect.client.schemas.objects import State
 
 from sensequant.release.gates import Decision
-from sensequant.release.registry import EventKind, RunResult
+from sensequant.release.registry_records import EventKind, RunResult
 from sensequant.runs import RunFolder
 from sensequant.settings import DecisionMode, RunOptions
 from sensequant.stages import decision as deciding

@@ -7,7 +7,7 @@ import pytest
 
 from sensequant.cli.app import main
 from sensequant.release.gates import Decision
-from sensequant.release.registry import RunResult
+from sensequant.release.registry_records import RunResult
 from sensequant.runs import RunFolder
 from sensequant.stages import decision
 from sensequant.stages.release import registry_of

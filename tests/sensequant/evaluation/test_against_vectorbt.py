@@ -13,15 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sensequant.evaluation.account import AT_OPEN, Limits
 from sensequant.evaluation.costs import CostConfig, cost_rates
 from sensequant.evaluation.grid import lay_out
-from sensequant.evaluation.portfolio import (
-    AT_OPEN,
-    Limits,
-    Orders,
-    concat_orders,
-    execute,
-)
+from sensequant.evaluation.portfolio import Orders, concat_orders, execute
 from sensequant.market.sessions import nse_calendar
 
 # Its first call compiles the whole engine.

@@ -15,6 +15,13 @@ from hypothesis import strategies as st
 
 from sensequant.errors import ConfigError, DataError
 from sensequant.evaluation import backtest
+from sensequant.evaluation.account import (
+    AT_OPEN,
+    EQUITY_SCHEMA,
+    EXPOSURE_SCHEMA,
+    POSITIONS_SCHEMA,
+    TRADES_SCHEMA,
+)
 from sensequant.evaluation.backtest import (
     BacktestConfig,
     BacktestResult,
@@ -23,17 +30,7 @@ from sensequant.evaluation.backtest import (
 )
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.grid import lay_out
-from sensequant.evaluation.portfolio import (
-    AT_OPEN,
-    EQUITY_SCHEMA,
-    EXPOSURE_SCHEMA,
-    POSITIONS_SCHEMA,
-    TRADES_SCHEMA,
-    Orders,
-    closing_orders,
-    concat_orders,
-    execute,
-)
+from sensequant.evaluation.portfolio import Orders, closing_orders, concat_orders, execute
 from sensequant.market.sessions import nse_calendar
 
 FREE = CostConfig(

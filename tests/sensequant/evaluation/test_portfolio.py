@@ -12,10 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensequant.errors import ConfigError, DataError
-from sensequant.evaluation.costs import CostConfig, Product, cost_rates
-from sensequant.evaluation.grid import BarGrid, lay_out
-from sensequant.evaluation.measures import SESSIONS_PER_YEAR
-from sensequant.evaluation.portfolio import (
+from sensequant.evaluation.account import (
     AT_CLOSE,
     AT_OPEN,
     EQUITY_SCHEMA,
@@ -26,11 +23,11 @@ from sensequant.evaluation.portfolio import (
     WITHIN_BAR,
     Account,
     Limits,
-    Orders,
-    closing_orders,
-    concat_orders,
-    execute,
 )
+from sensequant.evaluation.costs import CostConfig, Product, cost_rates
+from sensequant.evaluation.grid import BarGrid, lay_out
+from sensequant.evaluation.measures import SESSIONS_PER_YEAR
+from sensequant.evaluation.portfolio import Orders, closing_orders, concat_orders, execute
 from sensequant.market.intervals import bar_starts
 from sensequant.market.sessions import nse_calendar
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sensequant.errors import ConfigError
+from sensequant.evaluation.account import Account
 from sensequant.evaluation.costs import CostConfig
-from sensequant.evaluation.portfolio import Account
 from sensequant.evaluation.sizing import PortfolioConfig
 from sensequant.evaluation.strategies import (
     BalancedConfig,

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sensequant.errors import ConfigError, RegistryError
 from sensequant.release.gates import Decision
 from sensequant.release.manifest import CandidateStatus
-from sensequant.release.registry import CandidateEvent, EventKind, Registry, RunResult
+from sensequant.release.registry import Registry
+from sensequant.release.registry_records import CandidateEvent, EventKind, RunResult
 from sensequant.release.registry_tables import LAYOUT
 
 Send = Callable[[str, str], list[tuple[object, ...]]]

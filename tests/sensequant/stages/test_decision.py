@@ -13,7 +13,7 @@ from sensequant.release.manifest import (
     build_manifest,
     write_manifest,
 )
-from sensequant.release.registry import EventKind, RunResult
+from sensequant.release.registry_records import EventKind, RunResult
 from sensequant.runs import RunFolder
 from sensequant.stages.decision import (
     AUTO_APPROVER,

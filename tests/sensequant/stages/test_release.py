@@ -19,7 +19,7 @@ from sensequant.release.manifest import (
     read_manifest,
     verify_manifest,
 )
-from sensequant.release.registry import CandidateRun
+from sensequant.release.registry_records import CandidateRun
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages import release
 from sensequant.stages.context import Run, RunRecord, RunSettings
