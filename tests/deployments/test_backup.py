@@ -63,6 +63,7 @@ def shell(tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.mark.slow
+@pytest.mark.machines
 def test_what_was_backed_up_is_there_again_in_an_empty_home(
     shell: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -173,6 +173,7 @@ def _create_database(folder: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.machines
 def test_two_hosts_do_one_run_together(
     hosts: tuple[Host, Host], market: RunSettings, inline: RunFolder
 ) -> None:
@@ -210,6 +211,7 @@ def _made(folder: RunFolder, kind: str) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.machines
 def test_the_server_listens_where_it_was_asked_to_and_nowhere_else(
     hosts: tuple[Host, Host],
 ) -> None:
@@ -226,6 +228,7 @@ def test_the_server_listens_where_it_was_asked_to_and_nowhere_else(
 
 
 @pytest.mark.slow
+@pytest.mark.machines
 def test_stopping_one_host_leaves_the_other(hosts: tuple[Host, Host]) -> None:
     """The second stops its own three workers; server and worker of the first stay."""
     first, second = hosts

@@ -21,7 +21,7 @@ N_KILLS = int(os.environ.get("SENSEQUANT_TEST_KILLS", "1"))
 SILENCE_SECONDS = 45
 UNENDED = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.machines]
 
 
 class Victims:
