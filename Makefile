@@ -22,7 +22,7 @@ UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
 help:
 	@echo 'make run       train on a simulated market and brief (RUN_ARGS="..." for options)'
 	@echo 'make test      everything that can be tested, with coverage'
-	@echo 'make test-machines  what starts several machines: two hosts, kills, backup and restore'
+	@echo 'make machines  test what starts several machines: two hosts, kills, backup and restore'
 	@echo 'make serve     start the Prefect server, its work pools and workers'
 	@echo 'make check     format, lint, types, layers, spelling, YAML, locks, Dockerfile'
 	@echo 'make bench     measure'
@@ -40,7 +40,7 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
 
-test-machines: $(VENV)/.dev
+machines: $(VENV)/.dev
 	$(BIN)/pytest -m machines
 
 serve: $(VENV)/.runtime
@@ -122,4 +122,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(UV_INSTALL) --compile-bytecode --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-.PHONY: help run test test-machines serve check bench fmt types image lock extras browsers clean
+.PHONY: help run test machines serve check bench fmt types image lock extras browsers clean
