@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+_SAID_OF_EVERY_EXCEPTION = "Flow run encountered an exception: "
+
+
 class OpenStage:
     """A stage that is under way; `finish` writes what it found, `state` shows it in Prefect."""
 
@@ -197,7 +200,8 @@ def final_state(closed: RunRecord, states: Mapping[Stage, State[Any]]) -> State[
     """Return the state of the whole run: failed as soon as one stage did not complete."""
     broken = next((stage for stage, state in states.items() if not state.is_completed()), None)
     if broken is not None:
-        return Failed(message=f"{broken} {states[broken].type.lower()}: {states[broken].message}")
+        told = (states[broken].message or "").removeprefix(_SAID_OF_EVERY_EXCEPTION)
+        return Failed(message=f"{broken} {states[broken].type.lower()}: {told}")
     message = f"{closed.run_id}: verdict {closed.verdict or 'none'}"
     if any(state.name == "Degraded" for state in states.values()):
         return Completed(name="Degraded", message=message)

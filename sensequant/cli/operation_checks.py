@@ -80,5 +80,5 @@ def _missing_automations(client: "Client", env: Environment) -> Iterable[str]:
             continue
         if automation.name not in found:
             yield f"{automation.name} is missing"
-        elif not found[automation.name].enabled:
+        elif automation.enabled and not found[automation.name].enabled:
             yield f"{automation.name} is switched off"

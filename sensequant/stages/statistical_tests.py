@@ -14,7 +14,7 @@ from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import derive_seed
 from sensequant.stages.context import Findings, Run
 from sensequant.stages.evidence import read_summary
-from sensequant.stages.tried import own_contender, scope_of
+from sensequant.stages.tried import lacks_units, own_contender, scope_of
 from sensequant.storage import read_json, read_table, write_atomically, write_json, write_table
 from sensequant.trials import (
     ANCHOR_NAME,
@@ -31,16 +31,19 @@ __all__ = ["assess_significance", "read_report"]
 def assess_significance(run: Run) -> tuple[str, Findings]:
     """Test the net returns against chance; return a page of Markdown and findings.
 
-    The trial is written down before it is counted.
+    The trial is written down before it is counted; that of a run whose units failed is its fit.
     """
     # Loads the statistical libraries, which no other stage needs.
     from sensequant.evaluation.significance import OutOfSample, assess  # noqa: PLC0415
 
     returns, summary = _validated(run, "returns"), read_summary(run)
     own = own_contender(run, returns)
-    record_trials(run.folder.home, [own], run_id=run.folder.run_id)
+    if not lacks_units(run.folder):
+        record_trials(run.folder.home, [own], run_id=run.folder.run_id)
     ledger = read_ledger(run.folder.home)
     count, contenders = count_trials(ledger.trials, scope_of(run), problems=ledger.problems)
+    if own.returns_digest not in {each.returns_digest for each in contenders}:
+        contenders.append(own)
     tried, lost = _returns_of(run, contenders)
     if lost:
         told = f"the returns of {lost} contenders are missing or were altered"

@@ -20,11 +20,19 @@ from sensequant.evaluation.measures import sharpe_ratio
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version, digest_of
-from sensequant.runs import RunFolder
+from sensequant.runs import RunFolder, Stage
 from sensequant.stages.context import Run, load_run
 from sensequant.trials import Scope, Trial, TrialKind, record_trials, store_returns
 
-__all__ = ["DEPLOYED", "note_fit", "note_search", "own_contender", "record_contenders", "scope_of"]
+__all__ = [
+    "DEPLOYED",
+    "lacks_units",
+    "note_fit",
+    "note_search",
+    "own_contender",
+    "record_contenders",
+    "scope_of",
+]
 
 DEPLOYED = "deployed"
 """Name of the contender whose returns are the evidence."""
@@ -32,6 +40,7 @@ DEPLOYED = "deployed"
 _NSE = "nse"
 _TEACHER_PARTS = ("windows", "features", "labels", "teacher", "seed")
 _TRAINING_PARTS = (*_TEACHER_PARTS, "student", "reward")
+_STAGES_OF_MODELS = (Stage.DATA_INGESTION, Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING)
 
 
 def scope_of(run: Run) -> Scope:
@@ -66,6 +75,9 @@ def record_contenders(
 ) -> None:
     """Write down the net returns of the deployed students and of every variant beside them.
 
+    Of a run whose units failed nothing is written: its fit counts until the run is whole, and a
+    retry that makes it whole leaves the same ledger as a run that never failed.
+
     Parameters
     ----------
     run
@@ -75,10 +87,19 @@ def record_contenders(
     variants
         The same of other students, by name, traded by the same rules.
     """
+    if lacks_units(run.folder):
+        return
     own = own_contender(run, deployed)
     others = (_contender(run, name, returns) for name, returns in variants.items())
     tried = [own, *(each for each in others if each.returns_digest != own.returns_digest)]
     record_trials(run.folder.home, tried, run_id=run.folder.run_id)
+
+
+def lacks_units(folder: RunFolder) -> bool:
+    """Whether units failed on which the scores of a run rest."""
+    return any(
+        record.n_failed > 0 for record in folder.stages() if record.stage in _STAGES_OF_MODELS
+    )
 
 
 def own_contender(run: Run, deployed: pl.DataFrame) -> Trial:
