@@ -17,11 +17,15 @@ RUN_ARGS = --source breeze-simulator
 TARGET = cpu
 
 SOURCES = sensequant flows tasks blocks tests benchmarks .ci
+# In the order of tests/conftest.py, where the longest come first.
+SIDE_BY_SIDE = -n $(JOBS) --dist loadscope --no-loadscope-reorder
 UV_INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python
 
 help:
 	@echo 'make run       train on a simulated market and brief (RUN_ARGS="..." for options)'
-	@echo 'make test      everything that can be tested, with coverage'
+	@echo 'make test      everything that can be tested in minutes'
+	@echo 'make coverage  which lines the quick tests reach; fails below the limit'
+	@echo 'make worlds    explore ten worlds without and with an edge: a quarter of an hour'
 	@echo 'make machines  test what starts several machines: two hosts, kills, backup and restore'
 	@echo 'make serve     start the Prefect server, its work pools and workers'
 	@echo 'make check     format, lint, types, layers, spelling, YAML, locks, Dockerfile'
@@ -38,7 +42,14 @@ run: $(VENV)/.runtime
 	$(BIN)/sensequant run $(RUN_ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov --cov-report=term
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+# Apart from the tests: tracing doubles their time.
+coverage: $(VENV)/.dev
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not slow' --cov --cov-report=term
+
+worlds: $(VENV)/.dev
+	$(BIN)/pytest -n $(JOBS) -m 'worlds or slow' tests/sensequant/test_null_world.py
 
 machines: $(VENV)/.dev
 	$(BIN)/pytest -m machines
@@ -122,4 +133,4 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	$(UV_INSTALL) --compile-bytecode --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-.PHONY: help run test machines serve check bench fmt types image lock extras browsers clean
+.PHONY: help run test coverage worlds machines serve check bench fmt types image lock extras browsers clean

@@ -10,19 +10,42 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("ci")
 
 
+_MACHINE = "tests/operations/"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests, so that no process is left alone with them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(
+        key=lambda item: (
+            not item.nodeid.startswith(_MACHINE),
+            item.get_closest_marker("slow") is None,
+        )
+    )
+
+
+class _ByFile(LoadScopeScheduling):
+    """Give each file to one process, and to one process all that share a machine."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _MACHINE if nodeid.startswith(_MACHINE) else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Return what shares out the tests where several processes run them."""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -337,7 +337,7 @@ def test_the_limit_of_a_day_stops_a_backfill_and_a_higher_one_lets_it_end(
     figures = eventually(lambda: artifacts(ask, state).get("backfill"))[0]
     assert {"figure": "chunks left to do", "value": str(report.n_left)} in figures
     states = eventually(
-        lambda: [r for r in task_runs(ask, state).values() if r["name"] == "Stopped"]
+        lambda: [r for r in task_runs(ask, state).values() if r and r["name"] == "Stopped"]
     )
     assert {each["type"] for each in states} == {"FAILED"}
 

@@ -65,10 +65,11 @@ def test_a_second_run_on_the_same_bars_trains_nothing(
     evidence = [read_manifest(each).evidence_digest for each in (folder, second)]
     assert evidence[0] == evidence[1]
 
+    flow_run = read_json(second.run)["prefect_flow_run_id"]
+    stages = ask("flow_runs", flow_runs={"parent_flow_run_id": {"any_": [flow_run]}})
+    ids = [stage["id"] for stage in stages]
+
     def known() -> set[tuple[str, str]]:
-        flow_run = read_json(second.run)["prefect_flow_run_id"]
-        stages = ask("flow_runs", flow_runs={"parent_flow_run_id": {"any_": [flow_run]}})
-        ids = [stage["id"] for stage in stages]
         runs = ask("task_runs", task_runs={"flow_run_id": {"any_": ids}})
         return {
             (run["state_name"], run["state"]["message"])
@@ -84,7 +85,7 @@ def test_a_second_run_on_the_same_bars_trains_nothing(
         ("teacher-training-cached", "teacher"),
         ("student-training-cached", "student"),
     ):
-        rows = _table_of(ask, key, second.run_id)
+        rows = _table_of(ask, key, ids)
         units = read_table(second.units(kind)).filter(pl.col("kind") == kind)
         columns = units.select("name", "outcome", pl.col("reason").fill_null(""), "reused_from")
         shown = {
@@ -93,9 +94,9 @@ def test_a_second_run_on_the_same_bars_trains_nothing(
         assert shown == set(columns.iter_rows())
 
 
-def _table_of(ask: Ask, key: str, run_id: str) -> list[dict[str, str]]:
+def _table_of(ask: Ask, key: str, stage_ids: list[str]) -> list[dict[str, str]]:
     tables = ask("artifacts", artifacts={"key": {"any_": [key]}})
-    (table,) = [each for each in tables if run_id in each["description"]]
+    (table,) = [each for each in tables if each["flow_run_id"] in stage_ids]
     return json.loads(table["data"])
 
 

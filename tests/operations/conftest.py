@@ -6,6 +6,7 @@ that is stuck reaches; nothing here sleeps for a fixed time and hopes.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from sensequant.evaluation.significance import SignificanceConfig
 from sensequant.evaluation.validation import ValidationConfig
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
-from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from sensequant.release.limits import GateConfig
+from sensequant.settings import DecisionMode, RunOptions, RunRequest, TrainingConfig
+from sensequant.storage import read_json
 from sensequant.stress.scenarios import StressConfig
 from sensequant.student import StudentConfig
 from sensequant.teacher import TeacherConfig
@@ -54,6 +57,40 @@ CONFIG = TrainingConfig(
     validation=ValidationConfig(n_bootstrap_draws=100, n_placebo=2),
     significance=SignificanceConfig(n_draws=100),
     stress=StressConfig(periods=("rate_hike_selloff_2022",)),
+)
+
+
+# An edge that so few bars can show, and limits that they can meet.
+DECIDABLE_REQUEST = RunRequest(
+    start=date(2022, 1, 1),
+    end=date(2023, 6, 30),
+    source=SourceConfig(
+        simulated=SimulatedConfig(
+            n_symbols=6,
+            history_start=date(2020, 12, 31),
+            seed=7,
+            planted_edge_bps=80,
+            has_events=False,
+            has_regimes=False,
+            volatility_dispersion=0,
+        )
+    ),
+)
+DECIDABLE_CONFIG = TrainingConfig(
+    teacher=TeacherConfig.model_validate({"booster": {"n_estimators": 20, "num_leaves": 7}}),
+    student=StudentConfig(n_estimators=20, num_leaves=4),
+    validation=ValidationConfig(n_bootstrap_draws=100, n_placebo=2),
+    significance=SignificanceConfig(n_draws=100),
+    stress=StressConfig(periods=("svb_banking_crisis_2023",)),
+    gates=GateConfig(
+        min_scored_sessions=1,
+        min_trades=1,
+        min_mean_excess_return=-1,
+        min_deflated_sharpe=0.5,
+        max_alpha_p_value=0.5,
+        max_drawdown_frac=1,
+        min_resilience=0,
+    ),
 )
 
 
@@ -183,6 +220,21 @@ class Machine:
 
         return self.wait(ended)
 
+    def state_of(self, flow_run_id: str, *names: str) -> dict[str, Any]:
+        """Return the state of a run once it has one of these names."""
+
+        def found() -> dict[str, Any] | None:
+            state = self.ask(f"flow_runs/{flow_run_id}")["state"]
+            assert state["type"] not in {"FAILED", "CRASHED"} or state["name"] in names, state
+            return state if state["name"] in names else None
+
+        return self.wait(found)
+
+    def kill_worker(self) -> None:
+        """End the worker of the pool `default` as a power failure would."""
+        state: Any = read_json(self.home / "prefect" / "workers" / "default.json")
+        os.kill(int(state["pid"]), signal.SIGKILL)
+
     def last_words(self) -> str:
         """Return the end of every log, for whoever reads why a test failed."""
         logs = [*self.home.glob("prefect/*.log"), *self.home.glob("prefect/workers/*.log")]
@@ -211,4 +263,12 @@ def question() -> dict[str, Any]:
     """Return the parameters of a tiny run up to its teachers, as JSON."""
     options = RunOptions(stages=("data_ingestion", "teacher_training"), workers=2)  # pyright: ignore[reportArgumentType]
     models = {"request": REQUEST, "config": CONFIG, "options": options}
+    return {name: json.loads(model.model_dump_json()) for name, model in models.items()}
+
+
+@pytest.fixture(scope="session")
+def decidable() -> dict[str, Any]:
+    """Return the parameters of a small run that ends as approvable and waits, as JSON."""
+    options = RunOptions(decision=DecisionMode.AWAIT, workers=2)
+    models = {"request": DECIDABLE_REQUEST, "config": DECIDABLE_CONFIG, "options": options}
     return {name: json.loads(model.model_dump_json()) for name, model in models.items()}

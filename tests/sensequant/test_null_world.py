@@ -5,6 +5,7 @@ bootstrap over both. An average of per-window AUCs is biased upward on short win
 nothing; it is measured beside.
 
 Worlds are explored once and kept below the folder of the test session, for all of its processes.
+A world is a minute of training, so that the suite explores few; `make worlds` explores them all.
 """
 
 import shutil
@@ -43,6 +44,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 AT = datetime(2025, 1, 1, tzinfo=UTC)
 RUN_ID = "live_candidate_20250101_000000_00000000"
 N_SEEDS = 10
+FEW_SEEDS = 2
 EDGE_BPS = 60.0
 # Ten intervals at once: each must be so wide that all ten hold together in 95 of 100 worlds.
 CONFIDENCE = 1 - 0.05 / N_SEEDS
@@ -63,6 +65,11 @@ class Question(NamedTuple):
     def name(self) -> str:
         """Name of the world's folder."""
         return "_".join(map(str, self))
+
+
+# So large an edge shows in a dozen symbols.
+EDGE = Question(0, EDGE_BPS, n_symbols=12)
+EDGE_OF_ALL = Question(0, EDGE_BPS, teacher="universe", student="symbol", n_symbols=12)
 
 
 class World(NamedTuple):
@@ -199,7 +206,19 @@ def pooled(tables: list[pl.DataFrame]) -> Pooled:
     return Pooled(auc, float(draws.std(ddof=1)), mean, len(windows))
 
 
-@pytest.mark.parametrize("seed", range(N_SEEDS))
+SEEDS = [
+    pytest.param(seed, marks=[pytest.mark.worlds] if seed >= FEW_SEEDS else [])
+    for seed in range(N_SEEDS)
+]
+# Standard errors shrink with the root of the number of worlds.
+ALL_WORLDS = pytest.param(N_SEEDS, 1.0, marks=pytest.mark.worlds)
+SOME_WORLDS = pytest.param(FEW_SEEDS, (N_SEEDS / FEW_SEEDS) ** 0.5)
+any_number_of_worlds = pytest.mark.parametrize(
+    ("n_worlds", "widening"), [SOME_WORLDS, ALL_WORLDS], ids=["some", "all"]
+)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_found_where_there_is_nothing(explore: Explore, seed: int) -> None:
     """On random walks the pooled AUC's interval contains one half, and nothing is approved."""
     world = explore(Question(seed))
@@ -212,34 +231,42 @@ def test_nothing_is_found_where_there_is_nothing(explore: Explore, seed: int) ->
     assert world.verdict.decision is not Decision.APPROVE
 
 
-def test_students_of_all_worlds_together_know_nothing(explore: Explore) -> None:
-    """Out of sample, over two thousand windows, one half lies within two standard errors."""
-    found = pooled([explore(Question(seed)).students for seed in range(N_SEEDS)])
+@any_number_of_worlds
+def test_students_of_worlds_together_know_nothing(
+    explore: Explore, n_worlds: int, widening: float
+) -> None:
+    """Out of sample, over all windows, one half lies within two standard errors."""
+    found = pooled([explore(Question(seed)).students for seed in range(n_worlds)])
 
-    assert found.standard_error < 0.006
+    assert found.standard_error < 0.006 * widening
     assert abs(found.auc - 0.5) < 2 * found.standard_error, found
 
 
-def test_teachers_of_all_worlds_together_know_nothing(explore: Explore) -> None:
-    """Out of fold, over two thousand windows, one half lies within two standard errors."""
-    found = pooled([explore(Question(seed)).teachers for seed in range(N_SEEDS)])
+@any_number_of_worlds
+def test_teachers_of_worlds_together_know_nothing(
+    explore: Explore, n_worlds: int, widening: float
+) -> None:
+    """Out of fold, over all windows, one half lies within two standard errors."""
+    found = pooled([explore(Question(seed)).teachers for seed in range(n_worlds)])
 
-    assert found.n_windows > 2000
-    assert found.standard_error < 0.008
+    assert found.n_windows > 200 * n_worlds
+    assert found.standard_error < 0.008 * widening
     assert abs(found.auc - 0.5) < 2 * found.standard_error, found
 
 
-def test_variants_of_students_do_not_differ_where_there_is_nothing(explore: Explore) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_variants_of_students_do_not_differ_where_there_is_nothing(
+    explore: Explore, seed: int
+) -> None:
     """Neither a teacher nor rewards rank better than none, in any world."""
-    for seed in range(N_SEEDS):
-        comparisons = explore(Question(seed)).comparisons
-        for name in ("distillation", "weighting"):
-            assert comparisons[name].of("auc").rejects_null is False
+    comparisons = explore(Question(seed)).comparisons
+    for name in ("distillation", "weighting"):
+        assert comparisons[name].of("auc").rejects_null is False
 
 
 def test_a_planted_edge_is_found(explore: Explore) -> None:
     """The same method on the same market with an edge finds it: the null test can fail."""
-    world = explore(Question(0, EDGE_BPS))
+    world = explore(EDGE)
 
     assert world.summary.classification.auc.lower is not None
     assert world.summary.classification.auc.lower > 0.55
@@ -248,10 +275,7 @@ def test_a_planted_edge_is_found(explore: Explore) -> None:
 
 def test_teachers_of_all_symbols_find_more_of_the_edge(explore: Explore) -> None:
     """Both scopes find what all symbols share; the one that sees all of them finds more."""
-    single, whole = (
-        pooled([explore(Question(0, EDGE_BPS, teacher=scope)).teachers])
-        for scope in ("symbol", "universe")
-    )
+    single, whole = (pooled([explore(question).teachers]) for question in (EDGE, EDGE_OF_ALL))
 
     for found in (single, whole):
         assert found.auc > 0.5 + 2 * found.standard_error
@@ -260,8 +284,7 @@ def test_teachers_of_all_symbols_find_more_of_the_edge(explore: Explore) -> None
 
 def test_a_teacher_of_all_symbols_helps_the_student_of_one(explore: Explore) -> None:
     """A student that sees one symbol learns from its teacher what its own labels cannot tell."""
-    question = Question(0, EDGE_BPS, teacher="universe", student="symbol", n_symbols=12)
-    distilled = explore(question).comparisons["distillation"]
+    distilled = explore(EDGE_OF_ALL).comparisons["distillation"]
     loss, auc = distilled.of("log_loss"), distilled.of("auc")
 
     assert loss.upper is not None
@@ -271,7 +294,7 @@ def test_a_teacher_of_all_symbols_helps_the_student_of_one(explore: Explore) -> 
 
 def test_one_student_of_all_symbols_is_better_than_one_of_each(explore: Explore) -> None:
     """What symbols share is learnt from all of them."""
-    auc = explore(Question(0, EDGE_BPS)).comparisons["pooling"].of("auc")
+    auc = explore(EDGE).comparisons["pooling"].of("auc")
 
     assert auc.lower is not None
     assert auc.lower > 0
