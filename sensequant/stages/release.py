@@ -2,7 +2,7 @@
 
 Belongs here: which records of the run the audit and the briefing read, and what they write. Does
 not belong here: gates, manifest, briefing and registry themselves (`release`), the page
-(`reports`).
+(`stages.run_page`).
 """
 
 from collections.abc import Iterable
@@ -11,10 +11,6 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from sensequant.evaluation.validation import Validation
-from sensequant.market.symbols import NIFTY50_TRI
 from sensequant.records import digest_of
 from sensequant.release.briefing import BriefingInputs, build_briefing, write_briefing
 from sensequant.release.evidence import (
@@ -33,19 +29,15 @@ from sensequant.release.manifest import (
 )
 from sensequant.release.registry import Registry
 from sensequant.release.registry_records import RunResult
-from sensequant.reports.performance import Portfolio
-from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
 from sensequant.stages.evidence import read_summary
-from sensequant.stages.model_evidence import collect_models
 from sensequant.stages.statistical_tests import read_report
 from sensequant.storage import (
     read_json,
     read_table,
     sha256_of,
-    write_atomically,
     write_json,
 )
 from sensequant.units import UnitRecord
@@ -77,8 +69,10 @@ def audit(run: Run, *, created_at: datetime) -> Findings:
         is_simulated=_is_simulated(run),
     )
     write_json(run.folder.audit / "gates.json", verdict)
-    page = build_report(_report_input(run, reports, stages, verdict))
-    write_atomically(run.folder.report, page.encode())
+    # Loads what draws charts, which no other stage needs.
+    from sensequant.stages.run_page import write_page  # noqa: PLC0415
+
+    write_page(run, reports, stages, verdict, is_simulated=_is_simulated(run))
     manifest = build_manifest(
         run.folder, verdict=verdict, facts=_facts(run, stages), created_at=created_at
     )
@@ -263,55 +257,6 @@ def _facts(run: Run, stages: Iterable[StageRecord]) -> ManifestFacts:
         validation=found.get(Stage.MODEL_VALIDATION, {}),
         statistical_tests=found.get(Stage.STATISTICAL_TESTS, {}),
     )
-
-
-def _report_input(
-    run: Run, reports: Reports, stages: list[StageRecord], verdict: Verdict
-) -> ReportInput:
-    refused = read_table(run.folder.quarantine).group_by("symbol").len().sort("symbol")
-    return ReportInput(
-        universe=run.request.title,
-        start=run.request.start,
-        end=run.request.end,
-        horizon_sessions=run.config.labels.horizon_sessions,
-        is_simulated=_is_simulated(run),
-        data=read_table(run.folder.data),
-        n_quarantined=dict(refused.iter_rows()),
-        stages=tuple(stages),
-        validation=_validation(run, reports),
-        portfolio=_portfolio(run, reports),
-        significance=reports.significance,
-        stress=reports.stress,
-        verdict=verdict,
-        models=collect_models(run),
-    )
-
-
-def _validation(run: Run, reports: Reports) -> Validation | None:
-    if reports.validation is None:
-        return None
-    names = ("by_symbol", "by_window", "calibration", "returns")
-    tables = {name: _validation_table(run, name) for name in names}
-    return Validation(summary=reports.validation, **tables)
-
-
-def _portfolio(run: Run, reports: Reports) -> Portfolio | None:
-    if reports.validation is None:
-        return None
-    benchmark = run.benchmark
-    is_total = benchmark is not None and benchmark["symbol"][0] == NIFTY50_TRI
-    return Portfolio(
-        equity=_validation_table(run, "equity"),
-        trades=_validation_table(run, "trades"),
-        capital_inr=run.config.backtest.capital_inr,
-        hold=_validation_table(run, "universe_equity"),
-        benchmark=benchmark,
-        benchmark_name="NIFTY 50 total return" if is_total else "NIFTY 50",
-    )
-
-
-def _validation_table(run: Run, name: str) -> pl.DataFrame:
-    return read_table(run.folder.validation / f"{name}.parquet")
 
 
 def _verdict(run: Run) -> Verdict | None:

@@ -1,0 +1,71 @@
+"""The HTML report of a run: which of its files the page shows.
+
+Belongs here: reading them. Does not belong here: the page itself (`reports`), when it is written
+(`stages.release`), which loads this module only then.
+"""
+
+import polars as pl
+
+from sensequant.evaluation.validation import Validation
+from sensequant.market.symbols import NIFTY50_TRI
+from sensequant.release.evidence import Reports
+from sensequant.release.gates import Verdict
+from sensequant.reports.performance import Portfolio
+from sensequant.reports.run_report import ReportInput, build_report
+from sensequant.runs import StageRecord
+from sensequant.stages.context import Run
+from sensequant.stages.model_evidence import collect_models
+from sensequant.storage import read_table, write_atomically
+
+__all__ = ["write_page"]
+
+
+def write_page(
+    run: Run, reports: Reports, stages: list[StageRecord], verdict: Verdict, *, is_simulated: bool
+) -> None:
+    """Write the HTML report of a run whose evidence was judged."""
+    refused = read_table(run.folder.quarantine).group_by("symbol").len().sort("symbol")
+    given = ReportInput(
+        universe=run.request.title,
+        start=run.request.start,
+        end=run.request.end,
+        horizon_sessions=run.config.labels.horizon_sessions,
+        is_simulated=is_simulated,
+        data=read_table(run.folder.data),
+        n_quarantined=dict(refused.iter_rows()),
+        stages=tuple(stages),
+        validation=_validation(run, reports),
+        portfolio=_portfolio(run, reports),
+        significance=reports.significance,
+        stress=reports.stress,
+        verdict=verdict,
+        models=collect_models(run),
+    )
+    write_atomically(run.folder.report, build_report(given).encode())
+
+
+def _validation(run: Run, reports: Reports) -> Validation | None:
+    if reports.validation is None:
+        return None
+    names = ("by_symbol", "by_window", "calibration", "returns")
+    tables = {name: _validation_table(run, name) for name in names}
+    return Validation(summary=reports.validation, **tables)
+
+
+def _portfolio(run: Run, reports: Reports) -> Portfolio | None:
+    if reports.validation is None:
+        return None
+    benchmark = run.benchmark
+    is_total = benchmark is not None and benchmark["symbol"][0] == NIFTY50_TRI
+    return Portfolio(
+        equity=_validation_table(run, "equity"),
+        trades=_validation_table(run, "trades"),
+        capital_inr=run.config.backtest.capital_inr,
+        hold=_validation_table(run, "universe_equity"),
+        benchmark=benchmark,
+        benchmark_name="NIFTY 50 total return" if is_total else "NIFTY 50",
+    )
+
+
+def _validation_table(run: Run, name: str) -> pl.DataFrame:
+    return read_table(run.folder.validation / f"{name}.parquet")
