@@ -20,11 +20,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import AllowInfNan, BaseModel, ConfigDict
 
 __all__ = [
     "Config",
     "Finite",
+    "FrameDigests",
     "Outcome",
     "Record",
     "SkipReason",
@@ -144,15 +146,31 @@ def frame_digest(frame: pl.DataFrame) -> str:
     str
         64 hexadecimal digits.
     """
-    total = hashlib.sha256(str(frame.height).encode())
-    # One call for all columns: of a window's few rows, calls would cost more than the rows.
-    nulls = frame.select(pl.all().is_null()).to_numpy(order="fortran")
-    values = frame.select(_without_nulls(frame.schema))
-    for place, series in enumerate(values.iter_columns()):
-        total.update(f"\0{series.name}:{frame.dtypes[place]}\0".encode())
-        total.update(np.packbits(nulls[:, place]).tobytes())
-        total.update(_value_bytes(series))
-    return total.hexdigest()
+    return FrameDigests(frame).of(0, frame.height)
+
+
+class FrameDigests:
+    """Digests of the slices of one frame: of each the `frame_digest`, without cutting it out.
+
+    A window has a hundred rows and as many columns, so that calls for each column of each window
+    would cost more than the bytes.
+    """
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._nulls = frame.select(pl.all().is_null()).to_numpy(order="fortran")
+        values = frame.select(_without_nulls(frame.schema))
+        self._heads = [f"\0{name}:{dtype}\0".encode() for name, dtype in frame.schema.items()]
+        self._values = [_numbers_or_texts(series) for series in values.iter_columns()]
+
+    def of(self, first: int, after: int) -> str:
+        """Return the digest of the rows from `first` up to the one before `after`."""
+        total = hashlib.sha256(str(after - first).encode())
+        for place, (head, values) in enumerate(zip(self._heads, self._values, strict=True)):
+            total.update(head)
+            total.update(np.packbits(self._nulls[first:after, place]).tobytes())
+            part = values[first:after]
+            total.update(_bytes_of_texts(part) if isinstance(part, pl.Series) else part.tobytes())
+        return total.hexdigest()
 
 
 @cache
@@ -204,14 +222,18 @@ def _without_nulls(schema: pl.Schema) -> Iterator[pl.Expr]:
             yield pl.col(name).cast(pl.Int64).fill_null(0)
 
 
-def _value_bytes(series: pl.Series) -> bytes:
+def _numbers_or_texts(series: pl.Series) -> NDArray[Any] | pl.Series:
     if series.dtype == pl.String:
-        lengths = series.str.len_bytes().cast(pl.Int64).to_numpy().astype("<i8")
-        return lengths.tobytes() + "".join(series.to_list()).encode()
+        return series
     if series.dtype == pl.Float64:
         # Adding 0.0 makes one zero of the two that IEEE 754 knows.
-        return (series.to_numpy() + 0.0).astype("<f8", copy=False).tobytes()
-    return series.to_numpy().astype("<i8", copy=False).tobytes()
+        return (series.to_numpy() + 0.0).astype("<f8", copy=False)
+    return series.to_numpy().astype("<i8", copy=False)
+
+
+def _bytes_of_texts(texts: pl.Series) -> bytes:
+    lengths = texts.str.len_bytes().cast(pl.Int64).to_numpy().astype("<i8")
+    return lengths.tobytes() + "".join(texts.to_list()).encode()
 
 
 def _in_words(name: str) -> str:

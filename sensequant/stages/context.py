@@ -17,7 +17,7 @@ from sensequant.histories import listings_of
 from sensequant.ingestion.places import store_at
 from sensequant.market.store import BarStore
 from sensequant.market.symbols import INDIA_VIX, NIFTY50
-from sensequant.records import Record, SkipReason, digest_of, frame_digest
+from sensequant.records import FrameDigests, Record, SkipReason, digest_of, frame_digest
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.storage import read_json, read_table
@@ -303,11 +303,24 @@ def _sessions(path: Path, stamp: Stamp) -> NDArray[np.datetime64]:
 @lru_cache(maxsize=4096)
 def _digest_of_slices(tables: tuple[tuple[Path, Stamp], ...], start: date, end: date) -> str:
     # A unit asks for its key before it is done and when it is remembered.
+    if len(tables) == 1:
+        ((path, stamp),) = tables
+        return _digests(path, stamp).of(*_bounds(path, stamp, start, end))
     return frame_digest(pl.concat(_slice(path, stamp, start, end) for path, stamp in tables))
 
 
+# The windows of a symbol are asked for one after the other.
+@lru_cache(maxsize=8)
+def _digests(path: Path, stamp: Stamp) -> FrameDigests:
+    return FrameDigests(_shared_table(path, stamp))
+
+
 def _slice(path: Path, stamp: Stamp, start: date, end: date) -> pl.DataFrame:
+    first, after = _bounds(path, stamp, start, end)
+    return _shared_table(path, stamp).slice(first, after - first)
+
+
+def _bounds(path: Path, stamp: Stamp, start: date, end: date) -> tuple[int, int]:
     sessions = _sessions(path, stamp)
     first = int(np.searchsorted(sessions, np.datetime64(start), side="left"))
-    last = int(np.searchsorted(sessions, np.datetime64(end), side="right"))
-    return _shared_table(path, stamp).slice(first, last - first)
+    return first, int(np.searchsorted(sessions, np.datetime64(end), side="right"))

@@ -1,9 +1,12 @@
 """Digests, seeds and the base classes of everything that is written down."""
 
 import dataclasses
+import hashlib
+import struct
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from sensequant.records import (
     Config,
+    FrameDigests,
     Record,
     SkipReason,
     code_version,
@@ -19,6 +23,7 @@ from sensequant.records import (
     digest_of_files,
     explain_skip,
     finite_or_none,
+    frame_digest,
 )
 
 
@@ -148,3 +153,31 @@ def test_the_code_version_is_a_digest_and_stable() -> None:
     """Two calls agree on 64 hexadecimal digits."""
     assert code_version() == code_version()
     assert len(code_version()) == 64
+
+
+ROWS = pl.DataFrame(
+    {
+        "symbol": ["TCS", None, "Bé", ""],
+        "close": [1.5, None, -0.0, 3.0],
+        "label": pl.Series([1, 0, None, 1], dtype=pl.Int8),
+    }
+)
+
+
+def test_digest_of_a_frame_is_that_of_its_plain_bytes() -> None:
+    """Names and types, a mask of nulls, then numbers or lengths and texts; one zero of two."""
+    plain = b"4"
+    plain += b"\0symbol:String\0" + bytes([0b01000000])
+    plain += struct.pack("<4q", 3, 0, 3, 0) + "TCSBé".encode()
+    plain += b"\0close:Float64\0" + bytes([0b01000000]) + struct.pack("<4d", 1.5, 0.0, 0.0, 3.0)
+    plain += b"\0label:Int8\0" + bytes([0b00100000]) + struct.pack("<4q", 1, 0, 0, 1)
+
+    assert frame_digest(ROWS) == hashlib.sha256(plain).hexdigest()
+
+
+@given(st.integers(0, 4), st.integers(0, 4))
+def test_digest_of_a_slice_is_that_of_the_frame_cut_out(first: int, after: int) -> None:
+    """Whatever stands before and behind it."""
+    first, after = sorted((first, after))
+
+    assert FrameDigests(ROWS).of(first, after) == frame_digest(ROWS.slice(first, after - first))
