@@ -271,7 +271,16 @@ def test_schedules_are_shown_and_stay_switched_on(page: Page, machine: Any) -> N
         .get_by_role("switch")
     )
     expect(page.get_by_role("switch")).to_have_count(3)
-    weekly.click()
+
+    def is_on() -> bool:
+        schedules = machine.ask(f"deployments/{deployment['id']}")["schedules"]
+        return any(each["slug"] == "weekly" and each["active"] for each in schedules)
+
+    def press() -> None:
+        page.reload()
+        weekly.click()
+
+    press_until(page, machine, press, is_on)
     expect(weekly).to_be_checked()
     shoot(page, "schedules")
 

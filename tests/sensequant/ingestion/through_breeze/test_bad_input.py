@@ -118,8 +118,8 @@ def test_a_token_that_expires_in_the_middle_leaves_the_rest_to_do(real: Any, wor
     assert all(entries[one] == 1 for one in stored)
     account = real.account()
     assert account.is_true
-    # The call that waited past midnight counts on both days.
-    assert account.n_calls_counted == real.n_calls() + 1
+    # A call that waits past midnight counts on both days; each worker may have one.
+    assert 1 <= account.n_calls_counted - real.n_calls() <= workers
 
 
 @pytest.fixture
