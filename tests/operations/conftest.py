@@ -76,21 +76,20 @@ DECIDABLE_REQUEST = RunRequest(
         )
     ),
 )
-DECIDABLE_CONFIG = TrainingConfig(
-    teacher=TeacherConfig.model_validate({"booster": {"n_estimators": 20, "num_leaves": 7}}),
-    student=StudentConfig(n_estimators=20, num_leaves=4),
-    validation=ValidationConfig(n_bootstrap_draws=100, n_placebo=2),
-    significance=SignificanceConfig(n_draws=100),
-    stress=StressConfig(periods=("svb_banking_crisis_2023",)),
-    gates=GateConfig(
-        min_scored_sessions=1,
-        min_trades=1,
-        min_mean_excess_return=-1,
-        min_deflated_sharpe=0.5,
-        max_alpha_p_value=0.5,
-        max_drawdown_frac=1,
-        min_resilience=0,
-    ),
+DECIDABLE_CONFIG = CONFIG.model_copy(
+    update={
+        "student": StudentConfig(n_estimators=20, num_leaves=4),
+        "stress": StressConfig(periods=("svb_banking_crisis_2023",)),
+        "gates": GateConfig(
+            min_scored_sessions=1,
+            min_trades=1,
+            min_mean_excess_return=-1,
+            min_deflated_sharpe=0.5,
+            max_alpha_p_value=0.5,
+            max_drawdown_frac=1,
+            min_resilience=0,
+        ),
+    }
 )
 
 
@@ -258,17 +257,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Generator[Machine]:
         made.sensequant("down")
 
 
+def _as_json(request: RunRequest, config: TrainingConfig, options: RunOptions) -> dict[str, Any]:
+    models = {"request": request, "config": config, "options": options}
+    return {name: json.loads(model.model_dump_json()) for name, model in models.items()}
+
+
 @pytest.fixture(scope="session")
 def question() -> dict[str, Any]:
     """Return the parameters of a tiny run up to its teachers, as JSON."""
     options = RunOptions(stages=("data_ingestion", "teacher_training"), workers=2)  # pyright: ignore[reportArgumentType]
-    models = {"request": REQUEST, "config": CONFIG, "options": options}
-    return {name: json.loads(model.model_dump_json()) for name, model in models.items()}
+    return _as_json(REQUEST, CONFIG, options)
 
 
 @pytest.fixture(scope="session")
 def decidable() -> dict[str, Any]:
     """Return the parameters of a small run that ends as approvable and waits, as JSON."""
     options = RunOptions(decision=DecisionMode.AWAIT, workers=2)
-    models = {"request": DECIDABLE_REQUEST, "config": DECIDABLE_CONFIG, "options": options}
-    return {name: json.loads(model.model_dump_json()) for name, model in models.items()}
+    return _as_json(DECIDABLE_REQUEST, DECIDABLE_CONFIG, options)
