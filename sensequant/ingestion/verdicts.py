@@ -17,7 +17,7 @@ import polars as pl
 
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.ranges import is_within, last_closed_session, last_known_closed_session
-from sensequant.market.intervals import Interval, bars_in_range, is_intraday
+from sensequant.market.intervals import Interval, is_intraday, n_bars_by_session
 from sensequant.market.listings import ListingKind, spells_by_kind
 from sensequant.market.sources.base import Chunk
 
@@ -106,7 +106,8 @@ def judge(
         A date is not in the calendar.
     """
     # Bars are sorted.
-    delivered: list[date] = list(dict.fromkeys(bars["session"].to_list()))
+    n_delivered = Counter(bars["session"].to_list())
+    delivered: list[date] = list(n_delivered)
     start = chunk.start or (delivered[0] if delivered else None)
     end = chunk.end or (delivered[-1] if delivered else None)
     if start is None or end is None:
@@ -135,7 +136,7 @@ def judge(
     return Verdict(
         reason,
         missing,
-        _n_missing_bars(chunk.interval, bars, quarantine, context=context, settled=settled),
+        _n_missing_bars(chunk.interval, n_delivered, quarantine, context=context, settled=settled),
         len(absent) - len(missing),
         settled,
     )
@@ -143,28 +144,29 @@ def judge(
 
 def _n_missing_bars(
     interval: Interval,
-    bars: pl.DataFrame,
+    n_delivered: Counter[date],
     quarantine: pl.DataFrame,
     *,
     context: IngestContext,
     settled: date | None,
 ) -> int:
-    n_delivered = Counter(bars["session"].to_list()) if is_intraday(interval) else None
-    if not n_delivered or settled is None or settled < (first := min(n_delivered)):
+    if not is_intraday(interval) or settled is None:
         return 0
     n_refused = Counter(quarantine["session"].to_list())
-    expected = bars_in_range(context.calendar, first, settled, interval)
+    expected = n_bars_by_session(context.calendar, interval)
     return sum(
-        max(0, n_expected - n_delivered[session] - n_refused[session])
-        for session, n_expected in expected.iter_rows()
-        if session in n_delivered and n_expected is not None
+        max(0, expected.get(session, 0) - n_bars - n_refused[session])
+        for session, n_bars in n_delivered.items()
+        if session <= settled
     )
 
 
 def _excused(
     symbol: str, sessions: Sequence[date], listings: pl.DataFrame | None
 ) -> dict[date, str]:
-    spells = {} if listings is None or not sessions else spells_by_kind(symbol, listings)
+    if listings is None or listings.is_empty() or not sessions:
+        return {}
+    spells = spells_by_kind(symbol, listings)
     listed, ended, suspended = (
         spells.get(kind, [])
         for kind in (ListingKind.LISTED, ListingKind.DELISTED, ListingKind.SUSPENDED)

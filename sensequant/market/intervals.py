@@ -9,8 +9,10 @@ whose two parts have a break that the calendar does not describe, have no grid: 
 hold is null, not a guess.
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import polars as pl
@@ -27,6 +29,7 @@ __all__ = [
     "grid",
     "is_intraday",
     "minutes_of",
+    "n_bars_by_session",
     "n_bars_expected",
 ]
 
@@ -136,6 +139,12 @@ def grid(calendar: SessionCalendar, interval: Interval) -> pl.DataFrame:
         .with_columns(pl.col("starts_at").dt.cast_time_unit("us").dt.replace_time_zone("UTC"))
         .sort("starts_at")
     )
+
+
+@lru_cache(maxsize=8)
+def n_bars_by_session(calendar: SessionCalendar, interval: Interval) -> Mapping[date, int]:
+    """Return how many intraday bars each session should hold whose hours are known."""
+    return MappingProxyType(dict(_counts(calendar, interval).iter_rows()))
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,7 @@
 """Facts about the schema, the check and the digest of bars."""
 
 import hashlib
+import math
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -221,3 +222,39 @@ def test_daily_bars_are_no_intraday_bars() -> None:
 def test_the_start_of_a_bar_is_in_its_digest() -> None:
     """Equal prices five minutes later are other bars."""
     assert bars_digest(parts(part(45)), "5minute") != bars_digest(parts(part(50)), "5minute")
+
+
+PRICE = st.sampled_from([None, -1.0, 0.0, 98.0, 100.0, 103.0, float("nan"), float("inf")])
+
+
+@given(
+    prices=st.fixed_dictionaries(dict.fromkeys(("open", "high", "low", "close"), PRICE)),
+    volume=st.sampled_from([None, -1, 0, 7]),
+    turnover=PRICE,
+    day=st.integers(1, 3),
+)
+def test_a_frame_is_refused_exactly_where_a_rule_is_broken(
+    prices: dict[str, float | None], volume: int | None, turnover: float | None, day: int
+) -> None:
+    """Told by plain Python, value by value."""
+    bars = frame(
+        bar(session=date(2024, 1, 2)),
+        bar(session=date(2024, 1, day), **prices, volume=volume, turnover_inr=turnover),
+    )
+    numbers = [value for value in prices.values() if value is not None and math.isfinite(value)]
+    has_prices = len(numbers) == 4 and min(numbers) > 0
+    is_fine = (
+        has_prices
+        and (prices["low"], prices["high"]) == (min(numbers), max(numbers))
+        and volume is not None
+        and volume >= 0
+        and (turnover is None or (math.isfinite(turnover) and turnover >= 0))
+        and day > 2
+    )
+
+    try:
+        validate_bars(bars)
+    except InvalidBarsError:
+        assert not is_fine
+    else:
+        assert is_fine

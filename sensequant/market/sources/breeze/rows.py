@@ -26,9 +26,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sensequant.errors import InvalidBarsError
-from sensequant.market.bars import PRICES, bar_schema, validate_bars
-from sensequant.market.intervals import Interval, grid, is_intraday
+from sensequant.market.bars import PRICES, bar_schema
+from sensequant.market.intervals import Interval, grid, is_intraday, minutes_of
 from sensequant.market.quality import (
     MAX_COUNT,
     QUARANTINE_SCHEMA,
@@ -166,12 +165,9 @@ def _read_plain(rows: Sequence[object], request: RowRequest) -> RowsRead | None:
     # a reply where one is not, row by row is looked into for the reason.
     plain = _plain_of(rows, request)
     times = None if plain is None else _times_of(plain.stamps, request.interval)
-    if plain is None or times is None:
+    if plain is None or times is None or not _are_of_bars(plain.numbers):
         return None
-    try:
-        bars = validate_bars(_plain_bars(plain, times, request), request.interval)
-    except InvalidBarsError:
-        return None
+    bars = _plain_bars(plain, times, request)
     report = QualityReport(
         symbol=request.symbol,
         n_rows_read=bars.height,
@@ -233,15 +229,7 @@ def _are_asked_for(stamps: Sequence[Any], request: RowRequest) -> bool:
 
 def _times_of(stamps: Sequence[str], interval: Interval) -> dict[str, pl.Series] | None:
     if is_intraday(interval):
-        wall = pl.Series(stamps).str.to_datetime(_STAMP_FORMAT, time_unit="us", strict=False)
-        if wall.null_count():
-            return None
-        starts_at = (wall - IST.utcoffset(None)).dt.replace_time_zone("UTC")
-        known = grid(nse_calendar(), interval)["starts_at"]
-        ends = pl.Series([starts_at[0], starts_at[-1]])
-        first, last = known.search_sorted(ends, side="left").to_list()
-        is_known = starts_at.is_in(known[first : last + 1].implode()).all()
-        return {"session": wall.dt.date(), "starts_at": starts_at} if is_known else None
+        return _times_within_sessions(stamps, interval)
     if not _DAILY_LABELS.issuperset(stamp[10:] for stamp in stamps):
         return None
     known = _session_numbers()
@@ -261,9 +249,67 @@ def _session_numbers() -> dict[str, int]:
     return {session.isoformat(): number for number, session in enumerate(sessions)}
 
 
+def _times_within_sessions(
+    stamps: Sequence[str], interval: Interval
+) -> dict[str, pl.Series] | None:
+    days, minute_of = _days_of_grid(interval), _minutes_of_day()
+    places: list[int] = []
+    for stamp in stamps:
+        day, minute = days.get(stamp[:10]), minute_of.get(stamp[10:])
+        if day is None or minute is None:
+            return None
+        number, off_grid = divmod(minute - day.opens_at, minutes_of(interval))
+        if off_grid or not 0 <= number < day.n_bars:
+            return None
+        places.append(day.first + number)
+    rows = grid(nse_calendar(), interval)
+    is_gapless = places[-1] - places[0] + 1 == len(places)
+    found = rows[places[0] : places[-1] + 1] if is_gapless else rows[places]
+    return {name: found[name] for name in ("session", "starts_at")}
+
+
+class _DayOfGrid(NamedTuple):
+    first: int
+    n_bars: int
+    opens_at: int
+
+
+@cache
+def _days_of_grid(interval: Interval) -> dict[str, _DayOfGrid]:
+    # Where the bars of a session stand in the grid, and the minute of its day at which they begin.
+    days: dict[str, _DayOfGrid] = {}
+    first = 0
+    counted = grid(nse_calendar(), interval).group_by("session", maintain_order=True)
+    for session, opens_at, n_bars in counted.agg(pl.col("starts_at").first(), pl.len()).iter_rows():
+        opened = opens_at.astimezone(IST)
+        days[session.isoformat()] = _DayOfGrid(first, n_bars, 60 * opened.hour + opened.minute)
+        first += n_bars
+    return days
+
+
+@cache
+def _minutes_of_day() -> dict[str, int]:
+    return {f" {n // 60:02d}:{n % 60:02d}:00": n for n in range(24 * 60)}
+
+
+def _are_of_bars(numbers: Mapping[str, NDArray[np.float64]]) -> bool:
+    # What `validate_bars` asks of these columns; the others of a plain reply are made here.
+    opened, high, low, closed, volumes = (numbers[name] for name in _NUMBERS)
+    is_fine = (
+        (low > 0)
+        & (low <= opened)
+        & (low <= closed)
+        & (high >= opened)
+        & (high >= closed)
+        & (high < np.inf)
+        & (volumes >= 0)
+        & (volumes < MAX_COUNT)
+        & (np.floor(volumes) == volumes)
+    )
+    return bool(is_fine.all())
+
+
 def _plain_bars(plain: _Plain, times: Mapping[str, pl.Series], request: RowRequest) -> pl.DataFrame:
-    volumes = plain.numbers["volume"]
-    is_whole = (np.floor(volumes) == volumes) & (volumes < MAX_COUNT)
     constants: dict[str, object] = {
         "symbol": request.symbol,
         "source_symbol": request.stock_code,
@@ -273,8 +319,7 @@ def _plain_bars(plain: _Plain, times: Mapping[str, pl.Series], request: RowReque
     columns: dict[str, pl.Series] = {
         **times,
         **{name: pl.Series(plain.numbers[name]) for name in PRICES},
-        # What is no count makes the frame invalid.
-        "volume": pl.Series(np.where(is_whole, volumes, -1.0).astype(np.int64)),
+        "volume": pl.Series(plain.numbers["volume"].astype(np.int64)),
     }
     n_rows = len(plain.stamps)
     return pl.DataFrame(

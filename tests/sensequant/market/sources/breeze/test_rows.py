@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensequant.market.bars import validate_bars
-from sensequant.market.quality import QUARANTINE_SCHEMA
+from sensequant.market.quality import QUARANTINE_SCHEMA, Split
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.breeze.rows import RowRequest, RowsRead, read_rows, stamp_of
 
@@ -303,6 +303,47 @@ def test_no_row_is_lost_and_none_invented(rows: list[Any]) -> None:
         split.good.height + split.quarantine.height + report.n_duplicates_dropped
     )
     validate_bars(split.good)
+
+
+_STAMPS = (
+    "2024-03-04 09:15:00",
+    "2024-03-04 09:20:00",
+    "2024-03-04 09:21:00",
+    "2024-03-04 09:10:00",
+    "2024-03-04 15:25:00",
+    "2024-03-04 15:30:00",
+    "2024-03-05 09:15:00",
+    "2024-03-05T09:20:00",
+    "2024-03-05 09:20:30",
+    "2024-03-10 09:15:00",
+    "2024-03-02 11:30:00",
+)
+_PRICE = st.sampled_from([0.0, -1.0, 98.0, 99.0, 103.0, float("nan"), float("inf")])
+_CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "open": _PRICE,
+        "high": _PRICE,
+        "low": _PRICE,
+        "close": _PRICE,
+        "volume": st.sampled_from([-1, 0, 0.5, 2.0**53, 10.0**18]),
+    },
+)
+
+
+@given(st.dictionaries(st.sampled_from(_STAMPS), _CHANGES, min_size=1))
+def test_whole_columns_tell_what_single_rows_tell(changed: dict[str, dict[str, float]]) -> None:
+    """With a field too many, every row is looked into; the bars and the refused are the same."""
+    rows = [_row(stamp, **changes) for stamp, changes in changed.items()]
+    by_columns = _read(rows, interval="5minute").split
+    by_rows = _read([row | {"count": 0} for row in rows], interval="5minute").split
+
+    assert by_columns.good.equals(by_rows.good)
+    assert _reasons_of(by_columns) == _reasons_of(by_rows)
+
+
+def _reasons_of(split: Split) -> list[tuple[int, str]]:
+    return split.quarantine.select("row_number", "reason").rows()
 
 
 def test_stamp_is_that_of_own_rows_only() -> None:
