@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
 from tasks.distillation import gather_predictions
+from tasks.helping import helping
 from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_students
 from tasks.runners import runner
@@ -32,7 +33,9 @@ def train_students(run_id: str) -> State[Any]:
             known = known_windows(run_id, Stage.STUDENT_TRAINING, windows)
             spread = spread_windows(run_id, Stage.STUDENT_TRAINING, known.left)
             stage.count([*known.records, *spread.records])
-            students = stage.collect(submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left))
+            with helping(run_id, spread.left):
+                submitted = submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left)
+                students = stage.collect(submitted)
         stage.finish(
             lambda: spread.add_to(gather_predictions(run_id)),
             units=[*known.records, *spread.records, *students],

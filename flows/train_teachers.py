@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
+from tasks.helping import helping
 from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_teachers
 from tasks.runners import runner, submit
@@ -33,7 +34,9 @@ def train_teachers(run_id: str) -> State[Any]:
             known = known_windows(run_id, Stage.TEACHER_TRAINING, windows)
             spread = spread_windows(run_id, Stage.TEACHER_TRAINING, known.left)
             stage.count([*known.records, *spread.records])
-            teachers = stage.collect(submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left))
+            with helping(run_id, spread.left):
+                submitted = submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left)
+                teachers = stage.collect(submitted)
         stage.finish(
             lambda: spread.add_to(describe_teachers(run_id)),
             units=[*prepared, *known.records, *spread.records, *teachers],

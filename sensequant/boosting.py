@@ -12,10 +12,11 @@ number of threads is written with a fixed value. LightGBM prints nothing: it run
 Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree".
 """
 
+import ctypes
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -351,10 +352,11 @@ def _boost(
             _boost_once(booster)
         return booster, booster.num_trees()
     booster.add_valid(_dataset(validation, parameters, reference=train), "validation")
+    loss_of_validation = _loss_of_validation(booster)
     least, best = math.inf, 0
     for number in range(1, parameters["num_iterations"] + 1):
         _boost_once(booster)
-        loss = float(booster.eval_valid()[0][2])
+        loss = loss_of_validation()
         if loss < least or not best:
             least, best = loss, number
         elif number - best >= parameters["early_stopping_round"]:
@@ -365,6 +367,22 @@ def _boost(
 def _boost_once(booster: lightgbm.Booster) -> None:
     # Whether this round found a split is not asked: the next one draws other rows.
     booster.update()  # pyright: ignore[reportUnknownMemberType] - its custom loss is typed loosely
+
+
+def _loss_of_validation(booster: lightgbm.Booster) -> Callable[[], float]:
+    # `eval_valid` makes names, lists and arrays anew for each round, which takes longer than the
+    # library needs for the figure; its interface in C is public, the handles in Python are not.
+    library: Any = getattr(lightgbm.basic, "_LIB")  # noqa: B009 - a name that is not exported
+    handle: Any = booster._handle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    loss, n_figures = ctypes.c_double(), ctypes.c_int()
+    places = ctypes.c_int(1), ctypes.byref(n_figures), ctypes.byref(loss)
+
+    def ask() -> float:
+        if library.LGBM_BoosterGetEval(handle, *places) or n_figures.value != 1:
+            raise ConfigError("LightGBM does not say how large the loss is")
+        return loss.value
+
+    return ask
 
 
 def _dataset(

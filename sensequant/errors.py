@@ -9,6 +9,7 @@ that is not met, a poor Sharpe ratio or a symbol that was not yet listed are ans
 - `SourceError`: a source of bars did not deliver; `RetryableError` says that asking again can help,
   `StopSourceError` that nobody may ask it any more until a person or the next day has changed it.
 - `RecordError`, `RegistryError`: what is stored is not what was promised (stop).
+- `HelperDiedError`: the machine killed a process; do the rest, and that part on a retry.
 """
 
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "DayLimitError",
     "DegenerateLabelsError",
     "DigestMismatchError",
+    "HelperDiedError",
     "InsufficientHistoryError",
     "InvalidBarsError",
     "LeakageError",
@@ -217,6 +219,10 @@ class SchemaVersionError(RecordError):
 
 class DigestMismatchError(RecordError):
     """A file is not the one that its digest names."""
+
+
+class HelperDiedError(SenseQuantError):
+    """A process that did a part of the work was killed; that part is left to do."""
 
 
 class RegistryError(SenseQuantError):

@@ -9,6 +9,7 @@ from sensequant.runs import Stage
 from sensequant.stages import distillation, students_evidence
 from sensequant.stages.context import Findings, Run, load_run
 from tasks.artifacts import show_comparisons
+from tasks.helping import trained
 from tasks.units import UnitRef, do_unit, run_folder, unit_key
 
 __all__ = ["gather_predictions", "train_student"]
@@ -31,7 +32,7 @@ def train_student(run_id: str, symbol: str, window: str) -> UnitRef:
     return do_unit(
         folder,
         Stage.STUDENT_TRAINING,
-        lambda: distillation.train_student_of(run, symbol, window),
+        lambda: trained("student", run, symbol, window),
         makes=[folder.student(run.window(symbol, window).window.label)],
         key=lambda: distillation.student_key(run, {"symbol": symbol, "window": window}),
         kind="student",

@@ -11,6 +11,7 @@ from sensequant.stages import training
 from sensequant.stages.context import Findings, Run, load_run
 from sensequant.stages.model_evidence import teachers_by_window
 from tasks.artifacts import show_teachers
+from tasks.helping import trained
 from tasks.units import UnitRef, do_unit, do_units, run_folder, unit_key
 
 __all__ = ["describe_teachers", "prepare_rows", "train_teacher"]
@@ -60,7 +61,7 @@ def train_teacher(run_id: str, symbol: str, window: str) -> UnitRef:
     return do_unit(
         folder,
         Stage.TEACHER_TRAINING,
-        lambda: training.train_window(run, symbol, window),
+        lambda: trained("teacher", run, symbol, window),
         makes=[folder.teacher(run.window(symbol, window).window.label)],
         key=lambda: training.teacher_key(run, {"symbol": symbol, "window": window}),
         kind="teacher",

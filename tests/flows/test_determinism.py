@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from prefect.client.schemas.objects import State
 
 from sensequant.release.manifest import SUMS_NAME, read_manifest
 from sensequant.runs import RunFolder
 from sensequant.settings import RunOptions
+from sensequant.stages.helpers import Helpers, Order
 from sensequant.storage import sha256_of
+from sensequant.units import UnitRecord
+from tasks import helping
 
 
 def digests_of(folder: RunFolder) -> dict[str, str]:
@@ -34,4 +38,28 @@ def test_the_number_of_workers_changes_no_artifact(
     assert state.name == "Completed"
     assert digests_of(folder) == digests_of(finished)
     assert (folder.root / SUMS_NAME).read_bytes() == (finished.root / SUMS_NAME).read_bytes()
+    assert read_manifest(folder).evidence_digest == read_manifest(finished).evidence_digest
+
+
+def test_helper_processes_change_no_artifact(
+    finished: RunFolder,
+    folder: RunFolder,
+    train: Callable[..., State[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows that other processes train end with the bytes of those that threads train."""
+    asked: list[Order] = []
+    really = Helpers.do
+
+    def counted(helpers: Helpers, order: Order) -> UnitRecord:
+        asked.append(order)
+        return really(helpers, order)
+
+    monkeypatch.setattr(Helpers, "do", counted)
+    monkeypatch.setattr(helping, "_LEAST_WINDOWS_OF_A_HELPER", 1)
+    state = train(options=RunOptions(workers=2))
+
+    assert state.name == "Completed"
+    assert {order.kind for order in asked} == {"teacher", "student"}
+    assert digests_of(folder) == digests_of(finished)
     assert read_manifest(folder).evidence_digest == read_manifest(finished).evidence_digest
