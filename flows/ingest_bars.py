@@ -8,18 +8,21 @@ from prefect.runtime import flow_run
 
 from sensequant.runs import Stage
 from sensequant.settings import RunRequest, TrainingConfig
+from sensequant.units import UnitRecord
 from tasks.ingestion import (
     fetch_chunk,
     forecast_training,
     freeze_bars,
+    known_bars,
     plan_chunks,
+    remember_bars,
     settle_data,
     symbols_fetched,
 )
 from tasks.plans import failure_limit
 from tasks.release import open_run
 from tasks.runners import runner
-from tasks.stages import ingestion_name, open_stage
+from tasks.stages import OpenStage, ingestion_name, open_stage
 
 __all__ = ["ingest_bars"]
 
@@ -43,16 +46,27 @@ def ingest_bars(
     """
     opened = run_id or open_run(request, config)
     with open_stage(opened, Stage.DATA_INGESTION) as stage:
-        chunks = plan_chunks(opened)
-        stage.expect(2 * len(chunks))
-        fetched = stage.collect(fetch_chunk.map(opened, chunks))
-        frozen = stage.collect(freeze_bars.map(opened, symbols_fetched(fetched)))
+        known = known_bars(opened)
+        units = known or _brought(opened, stage)
+        if known:
+            stage.expect(len(known))
+            stage.count(known)
+        frozen = [unit for unit in units if unit.kind == "bars"]
         stage.finish(
             lambda: settle_data(opened, symbols_fetched(frozen)),
-            units=[*fetched, *frozen],
+            units=units,
             kind="chunk",
             max_failure_rate=failure_limit(opened),
         )
         if stage.state.is_completed():
+            remember_bars(opened)
             forecast_training(opened)
     return stage.state
+
+
+def _brought(run_id: str, stage: OpenStage) -> list[UnitRecord]:
+    chunks = plan_chunks(run_id)
+    stage.expect(2 * len(chunks))
+    fetched = stage.collect(fetch_chunk.map(run_id, chunks))
+    frozen = stage.collect(freeze_bars.map(run_id, symbols_fetched(fetched)))
+    return [*fetched, *frozen]

@@ -19,7 +19,7 @@ from sensequant.records import Outcome, Record
 from sensequant.runs import StageOutcome
 from sensequant.storage import write_table
 
-__all__ = ["UnitRecord", "summarise_units", "unit_table", "write_units"]
+__all__ = ["UnitRecord", "summarise_units", "unit_table", "units_of", "write_units"]
 
 _NESTED = frozenset({"counts", "device", "schema_version"})
 _DEVICE_COLUMNS = pl.Schema(
@@ -105,6 +105,19 @@ def unit_table(units: Iterable[UnitRecord]) -> pl.DataFrame:
         pl.Series(name, [getattr(device, name, None) for device in devices], dtype=dtype)
         for name, dtype in _DEVICE_COLUMNS.items()
     )
+
+
+def units_of(table: pl.DataFrame) -> list[UnitRecord]:
+    """Return the units of a table that `unit_table` made of units that see no device."""
+    fields = [name for name in table.columns if name in UnitRecord.model_fields]
+    counted = [name for name in table.columns if name not in fields]
+    return [
+        UnitRecord(
+            **{name: row[name] for name in fields},
+            counts={name: row[name] for name in counted if row[name] is not None},
+        )
+        for row in table.iter_rows(named=True)
+    ]
 
 
 def write_units(path: Path, units: Iterable[UnitRecord]) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
+from prefect.states import Completed
 
 from blocks.environment import UNIVERSES_FOLDER, Environment
 from sensequant.coverage.preflight import Question, preflight
@@ -22,19 +24,23 @@ from sensequant.runs import Stage
 from sensequant.stages import ingestion
 from sensequant.stages.context import Findings, Run, load_run
 from sensequant.units import UnitRecord
-from tasks.artifacts import show_markdown
+from tasks.artifacts import show_known, show_markdown
 from tasks.events import tell_short_session
+from tasks.runners import submit
 from tasks.sources import intake_of
 from tasks.telling import say, utc_now
-from tasks.units import UnitRef, can_retry, do_unit, run_folder, unit_key
+from tasks.units import UnitRef, can_retry, do_unit, emit_ended, run_folder, unit_key
 
 __all__ = [
     "fetch_chunk",
     "forecast_training",
     "freeze_bars",
+    "known_bars",
     "plan_chunks",
+    "remember_bars",
     "settle_data",
     "symbols_fetched",
+    "take_known_bars",
 ]
 
 
@@ -60,6 +66,30 @@ def _intake(run: Run) -> IngestContext | None:
 
 def _name_chunk() -> str:
     return ingestion.chunk_name(task_run.parameters["chunk"])
+
+
+def known_bars(run_id: str) -> list[UnitRecord]:
+    """Return what an earlier attempt of this run brought, whole and without a failure."""
+    units: list[UnitRecord] = submit(take_known_bars, run_id).result()
+    return units
+
+
+@task(task_run_name="bars brought before")
+def take_known_bars(run_id: str) -> State[list[UnitRecord]]:
+    """Look for the bars of an earlier attempt, and see whether they are whole."""
+    run = load_run(run_folder(run_id))
+    units = ingestion.known_units(run)
+    for unit in units:
+        emit_ended(run.folder, Stage.DATA_INGESTION, unit, is_cached=True)
+    if units:
+        show_known(run_id, Stage.DATA_INGESTION, units)
+    message = f"{len(units)} units of an earlier attempt of this run"
+    return Completed(name="Cached" if units else None, message=message, data=units)
+
+
+def remember_bars(run_id: str) -> None:
+    """Let a later attempt of this run find what this one brought."""
+    ingestion.remember_units(load_run(run_folder(run_id)))
 
 
 @task(task_run_name="plan chunks")

@@ -29,10 +29,11 @@ from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import Chunk, require_known
 from sensequant.market.sources.breeze.config import BreezeConfig
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI, is_index
-from sensequant.records import Outcome, Record, digest_of
+from sensequant.records import Outcome, Record, code_version, digest_of
+from sensequant.reuse import bring, remember
 from sensequant.stages.context import Findings, Run, WindowPlan
 from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
-from sensequant.units import UnitRecord
+from sensequant.units import UnitRecord, units_of
 from sensequant.windows import plan_windows
 
 __all__ = [
@@ -41,7 +42,9 @@ __all__ = [
     "chunk_name",
     "fetch_chunk",
     "freeze_bars",
+    "known_units",
     "plan_chunks",
+    "remember_units",
     "requested_symbols",
     "settle",
 ]
@@ -195,6 +198,43 @@ def freeze_bars(run: Run, symbol: str) -> UnitRecord:
         path=run.folder.bars(symbol).relative_to(run.folder.root).as_posix(),
         sha256=sha256_of(run.folder.bars(symbol)),
         seconds=0.0,
+    )
+
+
+def known_units(run: Run) -> list[UnitRecord]:
+    """Return the units of an earlier attempt that brought all bars of this run; none without one.
+
+    What the source holds is asked of it once for each run, so an attempt without a failure need
+    not be repeated while its files are whole and configuration and code are the same.
+    """
+    made = bring(run.folder, _key_of_all(run))
+    return [] if made is None else units_of(read_table(run.folder.units("chunk")))
+
+
+def remember_units(run: Run) -> None:
+    """Note what an attempt without a failure has brought."""
+    units = units_of(read_table(run.folder.units("chunk")))
+    if any(unit.outcome is Outcome.FAILED for unit in units):
+        return
+    symbols = [unit.symbol for unit in units if unit.kind == "bars" and unit.symbol is not None]
+    files = [run.folder.units("chunk")]
+    files += [
+        path for symbol in symbols for path in (run.folder.bars(symbol), _facts_of(run, symbol))
+    ]
+    record = UnitRecord(kind="ingestion", name="bars", outcome=Outcome.SUCCESS, seconds=0.0)
+    digests = {path.relative_to(run.folder.root).as_posix(): sha256_of(path) for path in files}
+    remember(run.folder, _key_of_all(run), record, digests)
+
+
+def _key_of_all(run: Run) -> str:
+    return digest_of(
+        {
+            "unit": "all bars",
+            "run": run.folder.root,
+            "config": sha256_of(run.folder.config),
+            "skip_fetch": run.record.options.skip_fetch,
+            "code": code_version(),
+        }
     )
 
 

@@ -22,7 +22,7 @@ from flows.run_history import historical_training
 from sensequant.release.manifest import SUMS_NAME, read_manifest
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions
-from sensequant.stages import evidence
+from sensequant.stages import evidence, ingestion
 from sensequant.stages.context import Run, RunSettings
 from sensequant.storage import read_json, read_table, sha256_of
 from sensequant.telemetry import read_events
@@ -106,6 +106,34 @@ def test_retry_of_the_flow_run_itself_works_on_the_same_run(
     assert state.name == "Completed"
     assert [path.name for path in (home / "runs").iterdir()] == [folder.run_id]
     assert teaching.taught == [BAD]
+
+
+def test_bars_that_were_brought_are_taken_in_by_one_task(
+    folder: RunFolder, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second attempt plans no chunk; with a file of bars lost, all are planned and made again."""
+    asked = RunOptions(stages=(Stage.DATA_INGESTION,), workers=2)
+    planned: list[int] = []
+    really = ingestion.plan_chunks
+
+    def counted(*given: Any, **named: Any) -> Any:
+        chunks = really(*given, **named)
+        planned.append(len(chunks))
+        return chunks
+
+    monkeypatch.setattr(ingestion, "plan_chunks", counted)
+    train(options=asked)
+    table = read_table(folder.units("chunk"))
+    bars = {path.name: sha256_of(path) for path in (folder.root / "bars").iterdir()}
+    train(options=asked)
+    n_planned_twice = len(planned)
+    folder.bars("SIM01").unlink()
+    train(options=asked)
+
+    assert n_planned_twice == 1
+    assert len(planned) == 2
+    assert read_table(folder.units("chunk"))["name"].equals(table["name"])
+    assert {path.name: sha256_of(path) for path in (folder.root / "bars").iterdir()} == bars
 
 
 def executed_run(flow_run: FlowRun, market: RunSettings, **fields: Any) -> State[Any]:

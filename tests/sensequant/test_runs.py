@@ -11,7 +11,7 @@ from sensequant.errors import ConfigError, MissingBarsError, RecordError
 from sensequant.records import Outcome
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord, describe, make_run_id
 from sensequant.storage import read_table, write_json
-from sensequant.units import UnitRecord, summarise_units, unit_table, write_units
+from sensequant.units import UnitRecord, summarise_units, unit_table, units_of, write_units
 
 AT = datetime(2024, 3, 2, 9, 15, tzinfo=UTC)
 RUN_ID = make_run_id(AT, "0a1b2c3d-ffff-ffff")
@@ -173,6 +173,18 @@ def test_the_table_of_units_has_one_sorted_row_each_and_null_for_missing(tmp_pat
 def test_a_table_of_no_units_still_has_its_columns() -> None:
     """An empty table keeps its schema."""
     assert {"name", "outcome", "reason", "error_type", "seconds"} <= set(unit_table([]).columns)
+
+
+def test_units_come_back_from_their_table() -> None:
+    """What a unit says of itself stands in its row; what others count does not."""
+    failed = UnitRecord.from_error(ValueError("x"), kind="chunk", name="c", seconds=0.5)
+    units = [
+        unit("a", Outcome.SUCCESS).model_copy(update={"counts": {"n_bars": 3, "n_added": 0}}),
+        unit("b", Outcome.SKIPPED, reason="pre_listing").model_copy(update={"symbol": "M&M"}),
+        failed,
+    ]
+
+    assert units_of(unit_table(units)) == units
 
 
 def test_an_error_is_described_by_type_and_message() -> None:

@@ -5,6 +5,7 @@ a line for each window that is really trained.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 from flows.run_history import historical_training
 from sensequant.stages import training
 from sensequant.teacher import TeacherResult, train_teacher
+from tasks import helping
 
 __all__ = ["historical_training"]
 
@@ -29,3 +31,5 @@ def _train(rows: pl.DataFrame, **settings: Any) -> TeacherResult:
 
 
 training.train_teacher = _train
+# Processes that help would train without this double.
+helping._LEAST_WINDOWS_OF_A_HELPER = sys.maxsize
