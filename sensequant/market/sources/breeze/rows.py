@@ -17,7 +17,6 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from functools import cache
 from operator import itemgetter
 from types import NoneType
 from typing import Any, NamedTuple, cast
@@ -27,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sensequant.market.bars import PRICES, bar_schema
-from sensequant.market.intervals import Interval, grid, is_intraday, minutes_of
+from sensequant.market.intervals import Interval
 from sensequant.market.quality import (
     MAX_COUNT,
     QUARANTINE_SCHEMA,
@@ -38,9 +37,9 @@ from sensequant.market.quality import (
     Split,
     split_quarantine,
 )
-from sensequant.market.sessions import IST, nse_calendar
 from sensequant.market.sources.breeze.config import HistoryVersion
 from sensequant.market.sources.breeze.sdk import EXCHANGE
+from sensequant.market.sources.breeze.stamps import times_of
 
 __all__ = ["RowRequest", "RowsRead", "read_rows", "stamp_of"]
 
@@ -57,7 +56,6 @@ _TEXT = pl.String()
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
 _numbers_of = itemgetter(*_NUMBERS)
 _PLAIN_FIELDS = ("datetime", "stock_code", "exchange_code", *_NUMBERS)
-_DAILY_LABELS = frozenset({" 00:00:00", " 12:00:00"})
 
 # A truth value is a number in Python, but not in a price; its type is none of these.
 _SCALARS = frozenset({float, int, str, NoneType})
@@ -164,7 +162,7 @@ def _read_plain(rows: Sequence[object], request: RowRequest) -> RowsRead | None:
     # Of nearly every reply each row is a bar as it stands, which its columns tell at once. Only of
     # a reply where one is not, row by row is looked into for the reason.
     plain = _plain_of(rows, request)
-    times = None if plain is None else _times_of(plain.stamps, request.interval)
+    times = None if plain is None else times_of(plain.stamps, request.interval)
     if plain is None or times is None or not _are_of_bars(plain.numbers):
         return None
     bars = _plain_bars(plain, times, request)
@@ -225,71 +223,6 @@ def _are_asked_for(stamps: Sequence[Any], request: RowRequest) -> bool:
     # Stamps of this form sort as texts.
     is_within = min(stamps)[:10] >= f"{request.start}" and max(stamps)[:10] <= f"{request.end}"
     return is_within and len(set(stamps)) == len(stamps)
-
-
-def _times_of(stamps: Sequence[str], interval: Interval) -> dict[str, pl.Series] | None:
-    if is_intraday(interval):
-        return _times_within_sessions(stamps, interval)
-    if not _DAILY_LABELS.issuperset(stamp[10:] for stamp in stamps):
-        return None
-    known = _session_numbers()
-    numbers = [known.get(stamp[:10], -1) for stamp in stamps]
-    if min(numbers) < 0:
-        return None
-    # Stamps ascend, so as many as there are numbers between the ends are all of these.
-    first, after = numbers[0], numbers[-1] + 1
-    every = nse_calendar().table["session"]
-    is_gapless = after - first == len(numbers)
-    return {"session": every[first:after] if is_gapless else every[numbers]}
-
-
-@cache
-def _session_numbers() -> dict[str, int]:
-    sessions: list[date] = nse_calendar().table["session"].to_list()
-    return {session.isoformat(): number for number, session in enumerate(sessions)}
-
-
-def _times_within_sessions(
-    stamps: Sequence[str], interval: Interval
-) -> dict[str, pl.Series] | None:
-    days, minute_of = _days_of_grid(interval), _minutes_of_day()
-    places: list[int] = []
-    for stamp in stamps:
-        day, minute = days.get(stamp[:10]), minute_of.get(stamp[10:])
-        if day is None or minute is None:
-            return None
-        number, off_grid = divmod(minute - day.opens_at, minutes_of(interval))
-        if off_grid or not 0 <= number < day.n_bars:
-            return None
-        places.append(day.first + number)
-    rows = grid(nse_calendar(), interval)
-    is_gapless = places[-1] - places[0] + 1 == len(places)
-    found = rows[places[0] : places[-1] + 1] if is_gapless else rows[places]
-    return {name: found[name] for name in ("session", "starts_at")}
-
-
-class _DayOfGrid(NamedTuple):
-    first: int
-    n_bars: int
-    opens_at: int
-
-
-@cache
-def _days_of_grid(interval: Interval) -> dict[str, _DayOfGrid]:
-    # Where the bars of a session stand in the grid, and the minute of its day at which they begin.
-    days: dict[str, _DayOfGrid] = {}
-    first = 0
-    counted = grid(nse_calendar(), interval).group_by("session", maintain_order=True)
-    for session, opens_at, n_bars in counted.agg(pl.col("starts_at").first(), pl.len()).iter_rows():
-        opened = opens_at.astimezone(IST)
-        days[session.isoformat()] = _DayOfGrid(first, n_bars, 60 * opened.hour + opened.minute)
-        first += n_bars
-    return days
-
-
-@cache
-def _minutes_of_day() -> dict[str, int]:
-    return {f" {n // 60:02d}:{n % 60:02d}:00": n for n in range(24 * 60)}
 
 
 def _are_of_bars(numbers: Mapping[str, NDArray[np.float64]]) -> bool:
