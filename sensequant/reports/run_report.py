@@ -49,6 +49,7 @@ from sensequant.reports.students import distillation_section, novelty_section, r
 from sensequant.reports.tables import figure_cells
 from sensequant.runs import StageRecord
 from sensequant.stress.resilience import StressSummary
+from sensequant.stress.shocks import ShockReport
 
 __all__ = ["ReportInput", "build_report"]
 
@@ -80,7 +81,7 @@ class ReportInput:
     stages
         Records of the stages that ended; of these only outcome, counts, reasons and
         `not_done_yet` are shown.
-    validation, portfolio, significance, stress, verdict
+    validation, portfolio, significance, stress, shocks, verdict
         Results of stages 4 to 6.
     models
         What stages 2 and 3 say of teachers and students.
@@ -98,6 +99,7 @@ class ReportInput:
     portfolio: Portfolio | None = None
     significance: SignificanceReport | None = None
     stress: StressSummary | None = None
+    shocks: ShockReport | None = None
     verdict: Verdict | None = None
     models: ModelEvidence | None = None
 
@@ -153,7 +155,7 @@ def _sections(report: ReportInput) -> list[Section]:
         symbols_section(validation, portfolio),
         costs_section(validation, portfolio),
         statistics_section(report.significance),
-        stress_section(report.stress),
+        stress_section(report.stress, report.shocks),
         distillation_section(models),
         rewards_section(models),
         teachers_section(models),

@@ -34,6 +34,7 @@ from sensequant.reports.tables import (
 )
 from sensequant.runs import StageOutcome, StageRecord
 from sensequant.stress.resilience import NIFTY_50, ScenarioResult, StressSummary
+from sensequant.stress.shocks import ShockReport, ShockResult
 
 __all__ = [
     "Section",
@@ -178,8 +179,8 @@ def statistics_section(report: SignificanceReport | None) -> Section:
     return replace(blank, lead=lead, tables=(answers, sources))
 
 
-def stress_section(summary: StressSummary | None) -> Section:
-    """Tell how the scores fared in each crisis, and which crises could not be replayed."""
+def stress_section(summary: StressSummary | None, shocks: ShockReport | None = None) -> Section:
+    """Tell how the scores fared in crises, which could not be replayed, and in synthetic shocks."""
     blank = Section("stress", "Stress tests")
     if summary is None:
         return without(blank)
@@ -207,8 +208,30 @@ def stress_section(summary: StressSummary | None) -> Section:
             for outcome in summary.skipped
         ],
     )
-    tables = tuple(table for table in (results, skipped) if table.rows)
+    tables = tuple(table for table in (results, skipped, _shocks(shocks)) if table.rows)
     return replace(blank, lead=lead, tables=tables)
+
+
+def _shocks(report: ShockReport | None) -> Table:
+    columns = {"Shock": False, "Rule": False, "Total": True, "Deepest": True, "Sharpe": True}
+    title = "Synthetic shocks: the same decisions on bars, or at costs, that nobody traded at"
+    if report is None or report.undisturbed is None:
+        return listed(title, columns, [])
+    undisturbed = ShockResult(name="none", rule="as it was", shocked=report.undisturbed)
+    return listed(title, columns, [_shock_row(each) for each in (undisturbed, *report.shocks)])
+
+
+def _shock_row(shock: ShockResult) -> tuple[str, ...]:
+    figures, reason = shock.shocked, missing(shock.reason)
+    if figures is None:
+        return (words(shock.name), shock.rule, reason, reason, reason)
+    return (
+        words(shock.name),
+        shock.rule,
+        percent(figures.total_return),
+        percent(figures.max_drawdown),
+        decimals(2)(figures.sharpe),
+    )
 
 
 def funnel_section(stages: Sequence[StageRecord]) -> Section:

@@ -26,12 +26,13 @@ from sensequant.stress.resilience import (
     render_markdown,
     summarise_stress,
 )
+from sensequant.stress.shocks import ShockReport, render_shocks, shock_portfolio
 from sensequant.student import StudentMetadata
 from sensequant.student_file import read_student
 from sensequant.units import UnitRecord
 from sensequant.windows import POOLED
 
-__all__ = ["read_stress", "replay_scenario", "summarise"]
+__all__ = ["read_shocks", "read_stress", "replay_scenario", "summarise"]
 
 
 def replay_scenario(run: Run, name: str) -> UnitRecord:
@@ -59,12 +60,7 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
         bars=pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols]),
         benchmark=run.benchmark,
         predictions=predictions,
-        settings=ReplaySettings(
-            stress=run.config.stress,
-            backtest=run.config.backtest,
-            costs=run.config.costs,
-            horizon_sessions=run.config.labels.horizon_sessions,
-        ),
+        settings=_settings(run),
     )
     path = run.folder.stress / "scenarios" / f"{name}.json"
     write_json(path, outcome)
@@ -72,13 +68,19 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
 
 
 def summarise(run: Run) -> tuple[str, Findings]:
-    """Sum up all replays; return a page of Markdown and findings."""
+    """Sum up all replays, add the synthetic shocks; return a page of Markdown and findings."""
     outcomes = [
         parse_outcome(read_json(path))
         for path in sorted((run.folder.stress / "scenarios").glob("*.json"))
     ]
     summary = summarise_stress(outcomes, run.config.stress)
-    page = render_markdown(summary)
+    shocks = shock_portfolio(
+        read_table(run.folder.predictions),
+        pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols]),
+        _settings(run),
+    )
+    write_json(run.folder.stress / "shocks.json", shocks)
+    page = f"{render_markdown(summary)}\n{render_shocks(shocks)}"
     write_atomically(run.folder.stress / "stress_report.md", page.encode())
     write_json(run.folder.stress / "stress_summary.json", summary)
     return page, Findings(
@@ -97,6 +99,22 @@ def summarise(run: Run) -> tuple[str, Findings]:
 def read_stress(run: Run) -> StressSummary:
     """Return the summary of the stress tests."""
     return StressSummary.model_validate(read_json(run.folder.stress / "stress_summary.json"))
+
+
+def read_shocks(run: Run) -> ShockReport | None:
+    """Return what the portfolio did under synthetic shocks; None where none were tried."""
+    if not (run.folder.stress / "shocks.json").exists():
+        return None
+    return ShockReport.model_validate(read_json(run.folder.stress / "shocks.json"))
+
+
+def _settings(run: Run) -> ReplaySettings:
+    return ReplaySettings(
+        stress=run.config.stress,
+        backtest=run.config.backtest,
+        costs=run.config.costs,
+        horizon_sessions=run.config.labels.horizon_sessions,
+    )
 
 
 def _last_student(run: Run, scope: str) -> LastStudent | None:

@@ -14,6 +14,7 @@ from sensequant.reports.performance import Portfolio
 from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.runs import StageRecord
 from sensequant.stages.context import Run
+from sensequant.stages.crises import read_shocks
 from sensequant.stages.model_evidence import collect_models
 from sensequant.storage import read_table, write_atomically
 
@@ -38,6 +39,7 @@ def write_page(
         portfolio=_portfolio(run, reports),
         significance=reports.significance,
         stress=reports.stress,
+        shocks=None if reports.stress is None else read_shocks(run),
         verdict=verdict,
         models=collect_models(run),
     )

@@ -59,10 +59,6 @@ CASH = "cash"
 
 NOT_DONE_YET = (
     "Replay of the method as of then: students trained only on data from before each crisis.",
-    (
-        "Synthetic shocks: gap down, doubled volatility, correlation of one, halted symbol, "
-        "tenfold spread."
-    ),
     "Charts of equity through each crisis.",
 )
 """What the stress tests leave open."""

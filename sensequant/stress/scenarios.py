@@ -108,6 +108,31 @@ class StressConfig(Config):
         ),
     )
 
+    gap_down_frac: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Synthetic shock: fall of every price overnight, as a fraction.",
+    )
+    volatility_factor: float = Field(
+        default=2.0,
+        ge=1,
+        le=10,
+        description="Synthetic shock: by what deviations of returns are multiplied.",
+    )
+    halt_sessions: int = Field(
+        default=20,
+        ge=1,
+        le=250,
+        description="Synthetic shock: sessions in which the largest position does not trade.",
+    )
+    spread_factor: float = Field(
+        default=10.0,
+        ge=1,
+        le=100,
+        description="Synthetic shock: by what slippage is multiplied.",
+    )
+
     @field_validator("periods")
     @classmethod
     def _periods_are_known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:

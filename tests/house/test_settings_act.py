@@ -194,6 +194,11 @@ def stress(run: Run) -> Any:
     return stripped(read_json(run.folder.stress / "stress_summary.json"))
 
 
+def shocks(run: Run) -> Any:
+    crises.summarise(run)
+    return read_json(run.folder.stress / "shocks.json")
+
+
 def gates(run: Run) -> Any:
     release.audit(run, created_at=AT)
     return read_json(run.folder.audit / "gates.json")
@@ -348,6 +353,10 @@ METHOD: dict[str, Case] = {
     "stress.cash_rate_frac": Case(0.0, stress),
     "stress.balanced_equity_frac": Case(0.3, stress),
     "stress.black_swan_sigma": Case(0.1, stress),
+    "stress.gap_down_frac": Case(0.3, shocks),
+    "stress.volatility_factor": Case(3.0, shocks),
+    "stress.halt_sessions": Case(60, shocks),
+    "stress.spread_factor": Case(2.0, shocks),
     "gates.min_scored_sessions": Case(5000, gates),
     "gates.min_trades": Case(5000, gates),
     "gates.min_auc": Case(0.9, gates),

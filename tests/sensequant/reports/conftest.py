@@ -56,6 +56,7 @@ from sensequant.stress.resilience import (
     summarise_stress,
 )
 from sensequant.stress.scenarios import Scenario, StressConfig, load_scenarios
+from sensequant.stress.shocks import ShockReport, ShockResult
 from sensequant.units import UnitRecord, unit_table
 
 SYMBOLS = ("BAJAJ-AUTO", "HDFCBANK", "INFY", "ITC", "M&M", "RELIANCE", "SBIN", "TCS")
@@ -206,6 +207,32 @@ def stress() -> StressSummary:
             ),
         ],
         StressConfig(),
+    )
+
+
+def shocks() -> ShockReport:
+    """Return one shock with figures and one without."""
+
+    def under(name: str, total_return: float) -> Performance:
+        return Performance(
+            name=name,
+            n_sessions=400,
+            total_return=total_return,
+            max_drawdown=-0.21,
+            sharpe=0.4,
+            sortino=0.5,
+        )
+
+    return ShockReport(
+        first_session=date(2022, 2, 1),
+        last_session=date(2023, 9, 29),
+        undisturbed=under("undisturbed", 0.123),
+        shocks=(
+            ShockResult(name="gap_down", rule="all 10% lower", shocked=under("gap_down", 0.017)),
+            ShockResult(
+                name="halted_symbol", rule="TCS does not trade", shocked=None, reason="never held"
+            ),
+        ),
     )
 
 
@@ -440,6 +467,7 @@ def full() -> ReportInput:
         portfolio=portfolio,
         significance=significance,
         stress=stress(),
+        shocks=shocks(),
         verdict=verdict(validation, is_simulated=False),
         models=models(np.random.default_rng(11)),
     )

@@ -330,6 +330,18 @@ def test_net_contribution_is_shown_where_it_was_measured(full: ReportInput, page
     assert "\u2212\u20b91,23,456" in section(shown, "symbols")
 
 
+def test_shocks_stand_beside_what_was_undisturbed(page: str) -> None:
+    """A shock without a figure says why."""
+    cells = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", section(page, "stress"))
+    row = cells.index("gap down")
+    halted = cells.index("halted symbol")
+
+    assert "as it was" in cells
+    assert cells[row + 1 : row + 5] == ["all 10% lower", "1.7%", "\u221221.0%", "0.40"]
+    assert cells[halted + 1] == "TCS does not trade"
+    assert all("n/a - never held" in cell for cell in cells[halted + 2 : halted + 5])
+
+
 def test_crises_say_why_they_were_not_passed_or_skipped(page: str) -> None:
     """Failure modes, missing resilience and skip reasons are words in the table."""
     stress = section(page, "stress")
