@@ -1,7 +1,7 @@
 """The stages of evidence again, on a stored run, and what they say.
 
-Belongs here: doing stage 4 or 5 anew, and its figures as a person reads them on a terminal. Does
-not belong here: the figures themselves (`sensequant.evaluation`).
+Belongs here: doing a stage of evidence or of judgement anew, and its figures as a person reads
+them on a terminal. Does not belong here: the figures themselves (`sensequant.evaluation`).
 
 Whoever does a stage again may get other figures, because the ledger of trials has grown: the
 verdict that stands is then about the former ones, which is said.
@@ -22,13 +22,22 @@ from sensequant.release.manifest import verify_manifest
 from sensequant.runs import RunFolder, Stage
 from sensequant.storage import read_json
 
-__all__ = ["assess_again", "show_tests", "validate_again"]
+__all__ = [
+    "assess_again",
+    "brief_again",
+    "judge_again",
+    "show_tests",
+    "stress_again",
+    "validate_again",
+]
+
+_STAGES_OF_JUDGEMENT = (Stage.RELEASE_AUDIT, Stage.PROMOTION_BRIEFING)
 
 
 def validate_again(run: str, env: Environment, *, is_verbose: bool) -> int:
     """Do stage 4 of a run again; print its summary and return the exit code."""
     folder = find_run(env.home, run)
-    code = _redo(folder, Stage.MODEL_VALIDATION, env, is_verbose=is_verbose)
+    code = _redo(folder, Stage.MODEL_VALIDATION, env=env, is_verbose=is_verbose)
     page = folder.validation / "validation_summary.md"
     facts = [("validation", str(page) if page.exists() else "none"), *_standing(folder)]
     print_facts(console_for(sys.stdout), facts)
@@ -38,7 +47,7 @@ def validate_again(run: str, env: Environment, *, is_verbose: bool) -> int:
 def assess_again(run: str, env: Environment, *, is_json: bool, is_verbose: bool) -> int:
     """Do stage 5 of a run again; print every test and return the exit code."""
     folder = find_run(env.home, run)
-    code = _redo(folder, Stage.STATISTICAL_TESTS, env, is_verbose=is_verbose, is_quiet=is_json)
+    code = _redo(folder, Stage.STATISTICAL_TESTS, env=env, is_verbose=is_verbose, is_quiet=is_json)
     path = folder.significance / "stat_tests.json"
     if code or not path.exists():
         return code
@@ -51,6 +60,28 @@ def assess_again(run: str, env: Environment, *, is_json: bool, is_verbose: bool)
     facts = [("statistics", str(path.with_suffix(".md"))), *_standing(folder)]
     print_facts(console, facts)
     return code
+
+
+def stress_again(run: str, env: Environment, *, is_verbose: bool) -> int:
+    """Do the stress tests of a run again; say where their page is and return the exit code."""
+    folder = find_run(env.home, run)
+    code = _redo(folder, Stage.STRESS_TESTS, env=env, is_verbose=is_verbose)
+    page = folder.stress / "stress_report.md"
+    facts = [("stress tests", str(page) if page.exists() else "none"), *_standing(folder)]
+    print_facts(console_for(sys.stdout), facts)
+    return code
+
+
+def judge_again(run: str, env: Environment, *, is_verbose: bool) -> int:
+    """Judge the present figures of a run anew, and brief on that; return the exit code."""
+    folder = find_run(env.home, run)
+    return _redo(folder, *_STAGES_OF_JUDGEMENT, env=env, is_verbose=is_verbose)
+
+
+def brief_again(run: str, env: Environment, *, is_verbose: bool) -> int:
+    """Write the briefing of a run again, about the verdict that stands; return the exit code."""
+    folder = find_run(env.home, run)
+    return _redo(folder, Stage.PROMOTION_BRIEFING, env=env, is_verbose=is_verbose)
 
 
 def show_tests(console: Console, report: dict[str, Any]) -> None:
@@ -69,9 +100,9 @@ def show_tests(console: Console, report: dict[str, Any]) -> None:
 
 
 def _redo(
-    folder: RunFolder, stage: Stage, env: Environment, *, is_verbose: bool, is_quiet: bool = False
+    folder: RunFolder, *stages: Stage, env: Environment, is_verbose: bool, is_quiet: bool = False
 ) -> int:
-    asked = RunArguments(run=folder.run_id, stages=stage.value, workers=env.workers)
+    asked = RunArguments(run=folder.run_id, stages=",".join(stages), workers=env.workers)
     return start_run(asked, env, is_verbose=is_verbose, is_quiet=is_quiet)
 
 
@@ -83,10 +114,9 @@ def _standing(folder: RunFolder) -> list[Fact]:
     n_changed = sum(not folder.is_record(path) for path in problems)
     if not n_changed:
         return [("verdict", "still about these figures")]
-    stages = f"{Stage.RELEASE_AUDIT},{Stage.PROMOTION_BRIEFING}"
     return [
         ("verdict", f"about former figures: {n_changed} files are not those that were judged"),
-        ("to judge anew", f"sensequant run --run {folder.run_id} --stages {stages}"),
+        ("to judge anew", f"sensequant audit {folder.run_id}"),
     ]
 
 

@@ -27,6 +27,9 @@ def register_model_commands(app: App) -> None:
     app.command(train_app)
     app.command(validate, group=_GROUP)
     app.command(stats, group=_GROUP)
+    app.command(stress, group=_GROUP)
+    app.command(audit, group=_GROUP)
+    app.command(brief, group=_GROUP)
     app.command(predict, group=_GROUP)
     app.command(backtest, group=_GROUP)
 
@@ -122,6 +125,75 @@ def stats(
 
     env = (place or Place()).environment()
     return assess_again(run, env, is_json=json, is_verbose=verbose)
+
+
+def stress(
+    run: str = "latest",
+    /,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Replay the crises and shocks of a run again.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.evidence import stress_again  # noqa: PLC0415
+
+    return stress_again(run, (place or Place()).environment(), is_verbose=verbose)
+
+
+def audit(
+    run: str = "latest",
+    /,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Judge the present figures of a run anew: gates, manifest, and the briefing on them.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.evidence import judge_again  # noqa: PLC0415
+
+    return judge_again(run, (place or Place()).environment(), is_verbose=verbose)
+
+
+def brief(
+    run: str = "latest",
+    /,
+    *,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write the briefing of a run again, about the verdict that stands.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.evidence import brief_again  # noqa: PLC0415
+
+    return brief_again(run, (place or Place()).environment(), is_verbose=verbose)
 
 
 def predict(

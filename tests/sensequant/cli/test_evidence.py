@@ -1,4 +1,4 @@
-"""Facts about `validate` and `stats`: which stage of which run, what is told, what is stale."""
+"""Facts about doing stages of evidence again: which of which run, what is told, what is stale."""
 
 import json
 from datetime import UTC, datetime
@@ -86,7 +86,14 @@ def judged(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "stage"), [("validate", "model_validation"), ("stats", "statistical_tests")]
+    ("command", "stage"),
+    [
+        ("validate", "model_validation"),
+        ("stats", "statistical_tests"),
+        ("stress", "stress_tests"),
+        ("audit", "release_audit,promotion_briefing"),
+        ("brief", "promotion_briefing"),
+    ],
 )
 @pytest.mark.parametrize("words", [[], ["latest"], [RUN_ID[-4:]]])
 def test_one_stage_of_the_run_that_was_named_is_done_again(
@@ -121,7 +128,7 @@ def test_json_is_the_record_and_nothing_else(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.usefixtures("started")
-@pytest.mark.parametrize("command", ["validate", "stats"])
+@pytest.mark.parametrize("command", ["validate", "stats", "stress"])
 def test_a_verdict_about_former_figures_is_told(
     folder: RunFolder, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -139,7 +146,7 @@ def test_a_verdict_about_former_figures_is_told(
 
     told = capsys.readouterr().out
     assert "verdict: about former figures: 1 files are not those that were judged\n" in told
-    assert f"sensequant run --run {folder.run_id} --stages release_audit,promotion_briefing" in told
+    assert f"to judge anew: sensequant audit {folder.run_id}\n" in told
 
 
 @pytest.mark.usefixtures("folder")
@@ -161,5 +168,5 @@ def test_an_unknown_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Before a server is looked for."""
     monkeypatch.setenv("SENSEQUANT_HOME", str(tmp_path))
 
-    for command in ("validate", "stats"):
+    for command in ("validate", "stats", "stress", "audit", "brief"):
         assert main([command, "nobody"]) == 2
