@@ -43,6 +43,7 @@ __all__ = [
     "drawdown_chart",
     "equity_chart",
     "reliability_chart",
+    "thinned",
     "window_chart",
 ]
 
@@ -146,7 +147,7 @@ def drawdown_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -
     )
 
     def paint(axes: Axes, *, wide: bool) -> None:
-        area = _thinned(depths, drawn[0], wide=wide)
+        area = thinned(depths, drawn[0], wide=wide)
         axes.fill_between(dates_of(area), values_of(area, drawn[0]), color=BAND, linewidth=0)
         _draw_curves(axes, depths, {name: names[name] for name in drawn}, wide=wide)
         finish_dates(axes, depths, wide=wide)
@@ -260,14 +261,15 @@ def _lowest(frame: pl.DataFrame, name: str) -> float:
 
 def _draw_curves(axes: Axes, frame: pl.DataFrame, names: Mapping[str, str], *, wide: bool) -> None:
     for column, name in names.items():
-        points = _thinned(frame, column, wide=wide)
+        points = thinned(frame, column, wide=wide)
         style = dict(_CURVE_STYLES[column])
         if points.height < frame.height:
             style["linewidth"] *= 0.7
         axes.plot(dates_of(points), values_of(points, column), label=name, **style)
 
 
-def _thinned(frame: pl.DataFrame, name: str, *, wide: bool) -> pl.DataFrame:
+def thinned(frame: pl.DataFrame, name: str, *, wide: bool) -> pl.DataFrame:
+    """Return the rows of a curve that a drawing needs: each few pixels' lowest and highest."""
     # With more sessions than pixels, the lowest and the highest of each few pixels say it all.
     n_buckets = WIDTHS["wide" if wide else "narrow"] // 3
     row, value = pl.int_range(pl.len()), pl.col(name)

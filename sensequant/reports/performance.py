@@ -7,10 +7,12 @@ that are made here.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from sensequant.evaluation.costs import COST_COLUMNS
-from sensequant.evaluation.figures import Figure, PerformanceFigures
+from sensequant.evaluation.figures import Figure, PerformanceFigures, risk_free_per_session
+from sensequant.evaluation.returns_in_time import YEAR_SESSIONS, monthly_returns, rolling_sharpe
 from sensequant.evaluation.validation import Validation
 from sensequant.reports.charts import (
     CURVES,
@@ -21,6 +23,7 @@ from sensequant.reports.charts import (
     window_chart,
 )
 from sensequant.reports.model_evidence import Calibrated
+from sensequant.reports.return_charts import monthly_chart, rolling_chart, waterfall_chart
 from sensequant.reports.sections import Section, listed, without
 from sensequant.reports.tables import (
     Column,
@@ -40,6 +43,8 @@ __all__ = [
     "drawdown_section",
     "equity_section",
     "headline_section",
+    "months_section",
+    "rolling_section",
     "symbols_section",
     "windows_section",
 ]
@@ -108,6 +113,8 @@ class Portfolio:
         session, close; also of the session before the first. None when it is missing.
     benchmark_name
         What the page calls it.
+    annual_risk_free_frac
+        Yearly risk-free return, which Sharpe ratios are over.
     """
 
     equity: pl.DataFrame
@@ -116,6 +123,7 @@ class Portfolio:
     hold: pl.DataFrame | None = None
     benchmark: pl.DataFrame | None = None
     benchmark_name: str = "NIFTY 50"
+    annual_risk_free_frac: float = 0.0
 
     @property
     def names(self) -> dict[str, str]:
@@ -187,6 +195,33 @@ def drawdown_section(portfolio: Portfolio | None) -> Section:
     if portfolio is None or why:
         return without(blank, why)
     return replace(blank, chart=drawdown_chart(portfolio.curves, names=portfolio.names))
+
+
+def months_section(portfolio: Portfolio | None) -> Section:
+    """Draw what each month brought."""
+    blank = Section("months", "Return by month")
+    why = _why_no_curve(portfolio)
+    if portfolio is None or why:
+        return without(blank, why)
+    lead = "Net return of each calendar month, in per cent; the first and last may be cut short."
+    returns = portfolio.curves.select("session", net_return=pl.col("strategy").pct_change())[1:]
+    return replace(blank, lead=lead, chart=monthly_chart(monthly_returns(returns)))
+
+
+def rolling_section(portfolio: Portfolio | None) -> Section:
+    """Draw the Sharpe ratio of the year behind each session."""
+    blank = Section("rolling", "Sharpe ratio in time")
+    why = _why_no_curve(portfolio)
+    if portfolio is None or why:
+        return without(blank, why)
+    ratios = _rolling_ratios(portfolio)
+    if not ratios["strategy"].count():
+        return without(blank, f"there are fewer than {YEAR_SESSIONS} sessions")
+    lead = (
+        f"Each point rests on the {YEAR_SESSIONS} sessions up to it, so neighbours share nearly "
+        "all of them; it shows where the ratio of the whole came from, and has no interval."
+    )
+    return replace(blank, lead=lead, chart=rolling_chart(ratios, names=portfolio.names))
 
 
 def calibration_section(
@@ -309,7 +344,26 @@ def costs_section(validation: Validation | None, portfolio: Portfolio | None) ->
         {"Figure": False, "Value": True, "Interval": True, "n sessions": True},
         [(name, *figure_cells(_of(strategy, key))) for key, name in _COSTS.items()],
     )
-    return replace(blank, tables=(shares, by_item))
+    gain = portfolio.equity["equity"][-1] - portfolio.capital_inr + total
+    in_per_cent = 100 / portfolio.capital_inr
+    chart = waterfall_chart(gain * in_per_cent, [(n, cost * in_per_cent) for n, cost in items])
+    return replace(blank, chart=chart, tables=(shares, by_item))
+
+
+def _rolling_ratios(portfolio: Portfolio) -> pl.DataFrame:
+    curves, risk_free = portfolio.curves, risk_free_per_session(portfolio.annual_risk_free_frac)
+    ratios = {
+        name: rolling_sharpe(
+            curves[name].pct_change()[1:].to_numpy().astype(np.float64), risk_free_daily=risk_free
+        )
+        for name in CURVES
+        if name in curves.columns
+    }
+    return (
+        curves[1:]
+        .select("session")
+        .with_columns(pl.Series(name, values).fill_nan(None) for name, values in ratios.items())
+    )
 
 
 def _before_and_after(found: Calibrated) -> Table:

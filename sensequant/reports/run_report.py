@@ -33,6 +33,8 @@ from sensequant.reports.performance import (
     drawdown_section,
     equity_section,
     headline_section,
+    months_section,
+    rolling_section,
     symbols_section,
     windows_section,
 )
@@ -150,6 +152,8 @@ def _sections(report: ReportInput) -> list[Section]:
         headline_section(validation, benchmark_name=_benchmark_name(report)),
         equity_section(portfolio),
         drawdown_section(portfolio),
+        rolling_section(portfolio),
+        months_section(portfolio),
         calibration_section(validation, calibrated),
         windows_section(validation),
         symbols_section(validation, portfolio),

@@ -66,6 +66,7 @@ def _portfolio(run: Run, reports: Reports) -> Portfolio | None:
         hold=_validation_table(run, "universe_equity"),
         benchmark=benchmark,
         benchmark_name="NIFTY 50 total return" if is_total else "NIFTY 50",
+        annual_risk_free_frac=run.config.significance.annual_risk_free_frac,
     )
 
 
