@@ -390,6 +390,9 @@ REQUEST: dict[str, Case] = {
     f"{SIMULATED}.market_correlation": Case(0.0, market),
     f"{SIMULATED}.annual_drift_frac": Case(0.0, market),
     f"{SIMULATED}.has_regimes": Case(False, market),
+    f"{SIMULATED}.tail_degrees_of_freedom": Case(4.0, market),
+    f"{SIMULATED}.garch_reaction_frac": Case(0.1, market),
+    f"{SIMULATED}.garch_memory_frac": Case(0.8, market, {f"{SIMULATED}.garch_reaction_frac": 0.1}),
     f"{SIMULATED}.planted_edge_bps": Case(50.0, market),
     f"{SIMULATED}.has_events": Case(False, market),
 }

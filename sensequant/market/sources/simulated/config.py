@@ -59,6 +59,27 @@ class SimulatedConfig(Config):
         default=True,
         description="whether the whole market switches between a calm and a turbulent state",
     )
+    tail_degrees_of_freedom: float | None = Field(
+        default=None,
+        gt=2.0,
+        le=100.0,
+        description="degrees of freedom of Student's t law, which the returns of the market and of "
+        "every stock follow: the fewer, the fatter the tails; the normal law when empty",
+    )
+    garch_reaction_frac: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the variance of a session that follows from the squared return of "
+        "the one before (alpha of a GARCH(1,1)); 0 for a variance that does not cluster",
+    )
+    garch_memory_frac: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the variance of a session that follows from the variance of the one "
+        "before (beta of a GARCH(1,1))",
+    )
     planted_edge_bps: float = Field(
         default=0.0,
         ge=0.0,
@@ -81,5 +102,26 @@ class SimulatedConfig(Config):
                 expected=f"at least {MIN_SYMBOLS_WITH_EVENTS} with has_events",
                 found=str(self.n_symbols),
                 remedy="raise n_symbols or set has_events to false",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _variance_is_stationary(self) -> Self:
+        reaction, memory = self.garch_reaction_frac, self.garch_memory_frac
+        if reaction + memory >= 1.0:
+            raise ConfigError(
+                "simulated variance has no mean",
+                where="garch_reaction_frac and garch_memory_frac",
+                expected="a sum below 1",
+                found=f"{reaction:g} + {memory:g}",
+                remedy="lower one of them",
+            )
+        if memory > 0.0 and reaction == 0.0:
+            raise ConfigError(
+                "a memory of variance without reaction does nothing",
+                where="garch_memory_frac",
+                expected="0 where garch_reaction_frac is 0",
+                found=f"{memory:g}",
+                remedy="set garch_reaction_frac, or leave garch_memory_frac out",
             )
         return self

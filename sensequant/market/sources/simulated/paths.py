@@ -14,6 +14,13 @@ High and low are drawn from the exact law of the maximum and the minimum of a Br
 open to close (Karatzas and Shreve, Brownian Motion and Stochastic Calculus, 2nd ed., 1991, ch. 2,
 eq. 8.20), each by inversion of ``P(M > m) = exp(-2 m (m - x) / v)``.
 
+Fat tails and clusters of volatility multiply the variance of the market's and of each stock's part
+of a session. Fat tails: by ``(nu - 2) / chi2(nu)``, drawn anew for every session, which makes a
+normal return one of Student's t law with unit variance. Clusters: by a GARCH(1,1) of mean one,
+``h' = (1 - a - b) + h * (a * e**2 + b)`` with the return ``e`` of unit variance (T. Bollerslev,
+Generalized Autoregressive Conditional Heteroskedasticity, 1986). Given the variances, returns are
+normal and their mean is corrected as above, so that prices stay martingales.
+
 Regimes are a two-state Markov chain of the whole market, turbulent sessions having more variance
 and a lower drift. The planted edge adds ``planted_edge_bps`` to the intraday part, in the direction
 of the sign of the return over the `SIGNAL_SESSIONS` sessions that ended at the previous close: who
@@ -49,6 +56,11 @@ SESSIONS_PER_YEAR = 248
 OVERNIGHT_VARIANCE_FRAC = 0.2
 """Share of the variance of a session that falls between the close before and the open."""
 
+_VARIANCE_FRACS = {
+    "overnight": OVERNIGHT_VARIANCE_FRAC,
+    "intraday": 1.0 - OVERNIGHT_VARIANCE_FRAC,
+}
+
 SIGNAL_SESSIONS = 10
 """Sessions whose return gives the direction of the planted edge."""
 
@@ -68,6 +80,9 @@ class Paths:
         Shape (n_sessions, n_symbols).
     volatilities
         Standard deviation of the log return of each session and stock, same shape.
+    common_frac
+        Share of the variance that the market's part has; the same shape, or shape () where it is
+        the same everywhere.
     """
 
     opens: Floats
@@ -75,6 +90,26 @@ class Paths:
     lows: Floats
     closes: Floats
     volatilities: Floats
+    common_frac: Floats
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Variance:
+    """Variance of the market's part and of the stock's own, over the stock's level; and the root.
+
+    Of shape (n_sessions, 1) and (n_sessions, n_symbols), or () where nothing moves them.
+    """
+
+    common: Floats
+    own: Floats
+    root: Floats
+
+    @property
+    def common_frac(self) -> Floats:
+        if self.common.ndim == 0:
+            return self.common
+        shares: Floats = self.common / (self.common + self.own)
+        return shares
 
 
 def stream(config: SimulatedConfig, *names: str) -> np.random.Generator:
@@ -95,28 +130,31 @@ def simulate_paths(config: SimulatedConfig, *, symbols: tuple[str, ...], n_sessi
         Length of the history.
     """
     is_turbulent = _regimes(config, n_sessions)
-    volatilities = _volatilities(config, symbols, is_turbulent)
+    levels = _volatilities(config, symbols, is_turbulent)
     drifts = _drifts(config, is_turbulent)
+    draws = {part: _draws(config, symbols, n_sessions, part) for part in _VARIANCE_FRACS}
+    variance = _relative_variance(config, symbols, draws)
+    volatilities = levels * variance.root
     parts: dict[str, Floats] = {}
-    for part, share in (
-        ("overnight", OVERNIGHT_VARIANCE_FRAC),
-        ("intraday", 1.0 - OVERNIGHT_VARIANCE_FRAC),
-    ):
-        shocks = _shocks(config, symbols, n_sessions, part)
+    for part, share in _VARIANCE_FRACS.items():
+        shocks = np.sqrt(variance.common) * draws[part][:, :1]
+        shocks = shocks + np.sqrt(variance.own) * draws[part][:, 1:]
         scaled = volatilities * np.sqrt(share)
-        parts[part] = scaled * shocks - scaled**2 / 2.0 + share * drifts[:, np.newaxis]
+        parts[part] = levels * np.sqrt(share) * shocks - scaled**2 / 2.0
+        parts[part] += share * drifts[:, np.newaxis]
     intraday = _with_edge(config, parts["overnight"], parts["intraday"])
     log_closes = np.cumsum(parts["overnight"] + intraday, axis=0)
     log_opens = log_closes - intraday
-    variance = volatilities**2 * (1.0 - OVERNIGHT_VARIANCE_FRAC)
+    variances = volatilities**2 * (1.0 - OVERNIGHT_VARIANCE_FRAC)
     uniforms = np.stack([_uniforms(config, symbol, n_sessions) for symbol in symbols], axis=2)
-    top, bottom = bridge_extremes(intraday, variance, uniforms)
+    top, bottom = bridge_extremes(intraday, variances, uniforms)
     return Paths(
         opens=np.exp(log_opens),
         highs=np.exp(log_opens + top),
         lows=np.exp(log_opens + bottom),
         closes=np.exp(log_closes),
         volatilities=volatilities,
+        common_frac=variance.common_frac,
     )
 
 
@@ -171,14 +209,46 @@ def _drifts(config: SimulatedConfig, is_turbulent: NDArray[np.bool_]) -> Floats:
     return annual / SESSIONS_PER_YEAR
 
 
-def _shocks(
-    config: SimulatedConfig, symbols: tuple[str, ...], n_sessions: int, part: str
-) -> Floats:
-    market = stream(config, part, "market").standard_normal(n_sessions)
-    own = [stream(config, part, symbol).standard_normal(n_sessions) for symbol in symbols]
+def _draws(config: SimulatedConfig, symbols: tuple[str, ...], n_sessions: int, part: str) -> Floats:
+    """Return standard normal numbers: of the market in the first column, then of each stock."""
+    names = ("market", *symbols)
+    return np.column_stack(
+        [stream(config, part, name).standard_normal(n_sessions) for name in names]
+    )
+
+
+def _relative_variance(
+    config: SimulatedConfig, symbols: tuple[str, ...], draws: dict[str, Floats]
+) -> _Variance:
     weight = config.market_correlation
-    common = np.sqrt(weight) * market[:, np.newaxis]
-    return common + np.sqrt(1.0 - weight) * np.column_stack(own)
+    if config.tail_degrees_of_freedom is None and config.garch_reaction_frac == 0.0:
+        return _Variance(np.asarray(weight), np.asarray(1.0 - weight), np.ones(()))
+    shocks = np.sqrt(OVERNIGHT_VARIANCE_FRAC) * draws["overnight"]
+    squares = (shocks + np.sqrt(1.0 - OVERNIGHT_VARIANCE_FRAC) * draws["intraday"]) ** 2
+    tails = _tails(config, symbols, squares.shape)
+    variances = tails * _clusters(config, squares * tails)
+    common, own = weight * variances[:, :1], (1.0 - weight) * variances[:, 1:]
+    return _Variance(common, own, np.sqrt(common + own))
+
+
+def _tails(config: SimulatedConfig, symbols: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
+    freedom = config.tail_degrees_of_freedom
+    if freedom is None:
+        return np.ones(shape)
+    drawn = [
+        stream(config, "tails", name).chisquare(freedom, shape[0]) for name in ("market", *symbols)
+    ]
+    return (freedom - 2.0) / np.column_stack(drawn)
+
+
+def _clusters(config: SimulatedConfig, squares: Floats) -> Floats:
+    """Return the variances of a GARCH(1,1) with mean one whose shocks have these squares."""
+    reaction, memory = config.garch_reaction_frac, config.garch_memory_frac
+    variances = np.ones(squares.shape)
+    for number in range(1, len(squares)):
+        kept = reaction * squares[number - 1] + memory
+        variances[number] = 1.0 - reaction - memory + variances[number - 1] * kept
+    return variances
 
 
 def _uniforms(config: SimulatedConfig, symbol: str, n_sessions: int) -> Floats:

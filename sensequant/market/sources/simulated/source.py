@@ -259,9 +259,12 @@ class SimulatedSource:
 
     def _index_variance(self) -> Floats:
         # Equal weights: var = mean variance * (rho + (1 - rho) / n), volatilities being alike.
-        weight = self.config.market_correlation
+        variances = self._paths.volatilities**2
+        variance = self._mean_of_listed(variances)
+        weight = self._paths.common_frac
+        if weight.ndim:
+            weight = self._mean_of_listed(weight * variances) / variance
         shared = weight + (1.0 - weight) / self._n_listed
-        variance = self._mean_of_listed(self._paths.volatilities**2)
         return variance * (1.0 - OVERNIGHT_VARIANCE_FRAC) * shared
 
     def _price_scale(self, column: int) -> Floats:

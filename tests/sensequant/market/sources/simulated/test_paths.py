@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sensequant.market.sources.simulated.config import SimulatedConfig
 from sensequant.market.sources.simulated.paths import (
@@ -114,6 +115,53 @@ def test_regimes_make_volatility_cluster() -> None:
     assert levels[1] / levels[0] == pytest.approx(1.8 / 0.8)
 
 
+TAILS = {"tail_degrees_of_freedom": 6.0}
+CLUSTERS = {"garch_reaction_frac": 0.1, "garch_memory_frac": 0.8}
+
+
+@pytest.mark.parametrize("law", [TAILS, CLUSTERS, TAILS | CLUSTERS], ids=["t", "garch", "both"])
+def test_tails_and_clusters_keep_a_martingale_of_the_same_volatility(law: dict[str, float]) -> None:
+    """Expected simple return 0, volatility as asked, no memory of direction, same correlation."""
+    growth = ratios(changed(**law, market_correlation=0.4))
+    logs = np.log(growth)
+    centred = logs - logs.mean()
+    sigma = 0.28 / math.sqrt(SESSIONS_PER_YEAR)
+    # Stocks with a common factor are as good as 1 / (0.4 + 0.6 / 40) = 2.4 independent ones.
+    standard_error = sigma / math.sqrt(N_SESSIONS * 2.4)
+
+    assert abs(growth.mean() - 1.0) < 4 * standard_error
+    assert logs.std() == pytest.approx(sigma, rel=0.05)
+    assert abs((centred[1:] * centred[:-1]).mean() / centred.var()) < 4 / math.sqrt(
+        2.4 * N_SESSIONS
+    )
+    pairs = np.corrcoef(logs.T)[np.triu_indices(len(NAMES), 1)]
+    assert pairs.mean() == pytest.approx(0.4, abs=0.06)
+
+
+def test_tails_are_those_of_students_law() -> None:
+    """Sessions' returns have the quantiles of t with unit variance, not those of the normal law."""
+    logs = np.log(ratios(changed(**TAILS))) / (0.28 / math.sqrt(SESSIONS_PER_YEAR))
+    known = stats.t(6.0, scale=math.sqrt(4.0 / 6.0))
+
+    for level in (0.001, 0.01, 0.1, 0.9, 0.99, 0.999):
+        assert np.quantile(logs, level) == pytest.approx(known.ppf(level), rel=0.06)
+
+
+def test_volatility_clusters_as_a_garch_process_does() -> None:
+    """Squares remember at the rate alpha + beta, from the level that theory gives to lag one."""
+    squares = np.log(ratios(changed(**CLUSTERS))) ** 2
+    centred = squares - squares.mean()
+
+    def memory(lag: int) -> float:
+        return float((centred[lag:] * centred[:-lag]).mean() / centred.var())
+
+    # Bollerslev (1986): the first autocorrelation of squares, then a decay of alpha + beta = 0.9.
+    first = 0.1 * (1 - 0.1 * 0.8 - 0.8**2) / (1 - 2 * 0.1 * 0.8 - 0.8**2)
+    assert memory(1) == pytest.approx(first, abs=0.03)
+    assert memory(6) == pytest.approx(first * 0.9**5, abs=0.03)
+    assert memory(60) < 0.02
+
+
 def test_high_and_low_contain_open_and_close() -> None:
     """Every session's range holds its ends."""
     paths = simulate_paths(PURE, symbols=NAMES, n_sessions=500)
@@ -148,7 +196,9 @@ def test_extremes_agree_with_a_walk_of_many_steps() -> None:
 @pytest.mark.parametrize("edge_bps", [0.0, 50.0])
 def test_more_sessions_or_stocks_change_no_earlier_value(edge_bps: float) -> None:
     """A longer calendar appends, and a further stock leaves the others alone."""
-    config = changed(planted_edge_bps=edge_bps, has_regimes=True, market_correlation=0.5)
+    config = changed(
+        planted_edge_bps=edge_bps, has_regimes=True, market_correlation=0.5, **TAILS, **CLUSTERS
+    )
     small = simulate_paths(config, symbols=NAMES[:2], n_sessions=100)
     longer = simulate_paths(config, symbols=NAMES[:2], n_sessions=150)
     wider = simulate_paths(config, symbols=NAMES[:5], n_sessions=100)

@@ -186,15 +186,22 @@ VARIED: dict[str, Any] = {
     "market_correlation": 0.0,
     "annual_drift_frac": 0.0,
     "has_regimes": False,
+    "tail_degrees_of_freedom": 4.0,
+    "garch_reaction_frac": 0.1,
+    "garch_memory_frac": 0.8,
     "planted_edge_bps": 30.0,
     "has_events": False,
 }
+BESIDE = {"garch_memory_frac": {"garch_reaction_frac": 0.1}}
+"""What else a setting needs to act."""
 
 
 @pytest.mark.parametrize("name", SimulatedConfig.model_fields)
 def test_every_setting_changes_the_market(source: SimulatedSource, name: str) -> None:
     """No setting is dead: each one changes the bars of the index or of a stock."""
-    other = SimulatedSource(CONFIG.model_copy(update={name: VARIED[name]}))
+    beside = CONFIG.model_copy(update=BESIDE.get(name, {}))
+    source = SimulatedSource(beside) if name in BESIDE else source
+    other = SimulatedSource(beside.model_copy(update={name: VARIED[name]}))
 
     changed = [
         symbol
@@ -203,3 +210,18 @@ def test_every_setting_changes_the_market(source: SimulatedSource, name: str) ->
         != bars_digest(other.fetch(Chunk(symbol)).bars)
     ]
     assert changed
+
+
+def test_the_index_spans_the_range_of_its_own_volatility() -> None:
+    """With clusters and tails, too, its high and low fit a motion from open to close."""
+    law = {"tail_degrees_of_freedom": 5.0, "garch_reaction_frac": 0.1, "garch_memory_frac": 0.8}
+    calm = SimulatedConfig(n_symbols=30, has_regimes=False, has_events=False)
+    spreads: list[float] = []
+    for config in (calm, calm.model_copy(update=law)):
+        bars = SimulatedSource(config).fetch(Chunk("NIFTY50")).bars
+        moved = (bars["close"] / bars["open"]).log()
+        span = (bars["high"] / bars["low"]).log()
+        # Parkinson (1980): the mean square of the range is 4 ln 2 times the variance.
+        spreads.append(float((span**2).mean() / (4 * np.log(2)) / (moved**2).mean()))  # pyright: ignore[reportArgumentType]
+
+    assert spreads == pytest.approx([1.0, 1.0], abs=0.1)
