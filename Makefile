@@ -25,7 +25,7 @@ help:
 	@echo 'make run       train on a simulated market and brief (RUN_ARGS="..." for options)'
 	@echo 'make test      everything that can be tested in minutes'
 	@echo 'make coverage  which lines the quick tests reach; fails below the limit'
-	@echo 'make worlds    explore ten worlds without and with an edge: a quarter of an hour'
+	@echo 'make worlds    explore worlds without and with an edge: half an hour'
 	@echo 'make machines  test what starts several machines: two hosts, kills, backup and restore'
 	@echo 'make serve     start the Prefect server, its work pools and workers'
 	@echo 'make check     format, lint, types, layers, spelling, YAML, locks, Dockerfile'
@@ -49,7 +49,8 @@ coverage: $(VENV)/.dev
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m 'not slow' --cov --cov-report=term
 
 worlds: $(VENV)/.dev
-	$(BIN)/pytest -n $(JOBS) -m 'worlds or slow' tests/sensequant/test_null_world.py
+	$(BIN)/pytest -n $(JOBS) -m 'worlds or slow' tests/sensequant/test_null_world.py \
+	    tests/sensequant/calibration/test_verdict_errs.py
 
 machines: $(VENV)/.dev
 	$(BIN)/pytest -m machines

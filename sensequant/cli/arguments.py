@@ -1,4 +1,4 @@
-"""The options of `sensequant run`, `predict` and `backtest`, as they are typed.
+"""The options of `sensequant run`, `predict`, `backtest` and `calibrate-verdict`, as typed.
 
 Belongs here: names of options and their help. Does not belong here: what they mean (`cli.asking`),
 so that the help does not wait for the libraries that know.
@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-__all__ = ["BacktestArguments", "PredictArguments", "RunArguments"]
+__all__ = ["BacktestArguments", "CalibrationArguments", "PredictArguments", "RunArguments"]
 
 
 @Parameter(name="*")
@@ -144,3 +144,40 @@ class BacktestArguments:
     interval: str | None = None
     set: Annotated[tuple[str, ...], Parameter(negative="")] = ()
     output: Path | None = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CalibrationArguments:
+    """How many worlds of which kind, under which method.
+
+    Parameters
+    ----------
+    universes
+        Worlds of random walks, each a universe of stocks of its own; 200 when left out.
+    edge_universes
+        Worlds for each planted edge, 0 for none; 40 when left out.
+    oracle_sharpe
+        Edges to plant, separated by commas, each by the yearly net Sharpe ratio of an oracle that
+        knows it; 0,1,2,3,4,5 when left out.
+    symbols
+        Stocks of a world; 50 when left out.
+    years
+        Length of the range of each run; 3 when left out.
+    seed
+        Seed of all worlds.
+    set
+        One setting: walk.tail_degrees_of_freedom=4, config.labels.horizon_sessions=5; may be
+        repeated.
+    workers
+        Worlds that run side by side; the number of cores when left out.
+    """
+
+    universes: int | None = None
+    edge_universes: int | None = None
+    oracle_sharpe: str | None = None
+    symbols: int | None = None
+    years: int | None = None
+    seed: int | None = None
+    set: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+    workers: int | None = None

@@ -9,7 +9,12 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from sensequant.cli.arguments import BacktestArguments, PredictArguments, RunArguments
+from sensequant.cli.arguments import (
+    BacktestArguments,
+    CalibrationArguments,
+    PredictArguments,
+    RunArguments,
+)
 from sensequant.cli.data_arguments import SourceArguments, SymbolArguments, source_of, symbols_of
 from sensequant.cli.output import console_for
 from sensequant.cli.place import Place
@@ -32,6 +37,7 @@ def register_model_commands(app: App) -> None:
     app.command(brief, group=_GROUP)
     app.command(predict, group=_GROUP)
     app.command(backtest, group=_GROUP)
+    app.command(calibrate_verdict, group=_GROUP)
 
 
 @train_app.command
@@ -270,6 +276,36 @@ def backtest(
         )
     show(console_for(sys.stdout), traded, output=asked.output, is_json=json)
     return 0
+
+
+def calibrate_verdict(
+    arguments: CalibrationArguments | None = None,
+    *,
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Measure how often the verdict approves where there is nothing to find, and where there is.
+
+    Runs the whole pipeline on many invented worlds. What is judged already is not done again: after
+    a kill, or for more worlds, ask again.
+
+    Parameters
+    ----------
+    arguments
+        How many worlds, which method.
+    place
+        Where data and server are.
+    json
+        Print everything as one JSON object.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.calibrate import start_calibration  # noqa: PLC0415
+
+    asked = arguments or CalibrationArguments()
+    env = (place or Place()).environment(workers=asked.workers)
+    return start_calibration(asked, env, is_json=json, is_verbose=verbose)
 
 
 def _train(

@@ -42,7 +42,7 @@ from sensequant.storage import (
 )
 from sensequant.units import UnitRecord
 
-__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "registry_of"]
+__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "judge_run", "registry_of"]
 
 NOT_DONE_YET = [
     "The manifest is not signed.",
@@ -58,16 +58,8 @@ _GATES = "audit/gates.json"
 
 def audit(run: Run, *, created_at: datetime) -> Findings:
     """Judge the evidence by the gates, write the report, and bind everything into the manifest."""
-    reports = _reports(run)
-    stages = _stages_before(run, Stage.RELEASE_AUDIT)
-    evidence = gather_evidence(
-        reports, coverage=_coverage(run), failure_rate=worst_failure_rate(stages)
-    )
-    verdict = judge(
-        evaluate_gates(evidence, run.config.gates),
-        detectable_sharpe=evidence.detectable_sharpe.observed,
-        is_simulated=_is_simulated(run),
-    )
+    reports, stages = _reports(run), _stages_before(run, Stage.RELEASE_AUDIT)
+    verdict = judge_run(run)
     write_json(run.folder.audit / "gates.json", verdict)
     # Loads what draws charts, which no other stage needs.
     from sensequant.stages.run_page import write_page  # noqa: PLC0415
@@ -87,6 +79,20 @@ def audit(run: Run, *, created_at: datetime) -> Findings:
             "evidence_digest": manifest.evidence_digest,
         },
         not_done_yet=NOT_DONE_YET,
+    )
+
+
+def judge_run(run: Run) -> Verdict:
+    """Hold the evidence of a run against its gates; writes nothing."""
+    evidence = gather_evidence(
+        _reports(run),
+        coverage=_coverage(run),
+        failure_rate=worst_failure_rate(_stages_before(run, Stage.RELEASE_AUDIT)),
+    )
+    return judge(
+        evaluate_gates(evidence, run.config.gates),
+        detectable_sharpe=evidence.detectable_sharpe.observed,
+        is_simulated=_is_simulated(run),
     )
 
 

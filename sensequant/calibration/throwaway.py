@@ -1,0 +1,96 @@
+"""A run in a home of its own, made for its verdict and removed with it.
+
+Belongs here: the home, the run, what is taken from it. Does not belong here: which market the run
+is about (`calibration.worlds`, `twins`).
+
+Everything that the gates read is done as in any run: stages 1 to 5 and the stress tests, by the
+same code and settings. Left out is what follows from the verdict and cannot change it: report,
+manifest, briefing, registry. The ledger of trials is that of the throwaway home: a world counts
+its own trials and no others, and leaves none behind.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sensequant.records import code_version
+from sensequant.release.gates import Verdict
+from sensequant.runs import RunFolder, Stage
+from sensequant.settings import RunOptions
+from sensequant.stages.context import Run, RunRecord, RunSettings
+from sensequant.stages.inline import run_inline
+from sensequant.stages.opening import library_versions
+from sensequant.stages.release import judge_run
+
+__all__ = ["STAGES_BEFORE_VERDICT", "judged_apart", "throwaway_home"]
+
+STAGES_BEFORE_VERDICT = tuple(Stage)[: list(Stage).index(Stage.RELEASE_AUDIT)]
+"""What a verdict follows from."""
+
+# No artifact holds it, and a run that is removed needs no name of its own.
+_AT = datetime(2025, 1, 1, tzinfo=UTC)
+_RUN_ID = "live_candidate_20250101_000000_00000000"
+
+
+@contextlib.contextmanager
+def throwaway_home(folder: Path, name: str) -> Generator[Path]:
+    """Make an empty folder below `folder`, and remove it afterwards.
+
+    What killed processes have left there under this name is removed first; the caller holds the
+    lock of the name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{name}-*"):
+        shutil.rmtree(left)
+    # A name that was never used: tables are remembered by their path.
+    home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
+
+
+def judged_apart(
+    home: Path,
+    settings: RunSettings,
+    *,
+    universes: Path,
+    prepare: Callable[[Run], None] | None = None,
+) -> tuple[Run, Verdict]:
+    """Run all stages that a verdict follows from, and return the run and its verdict.
+
+    Parameters
+    ----------
+    home
+        An empty folder.
+    settings
+        What to run.
+    universes
+        Folder of the dated lists of symbols.
+    prepare
+        Fills the store of the run; where given, no source is asked for anything.
+
+    Raises
+    ------
+    SenseQuantError
+        A stage cannot do its work.
+    """
+    folder = RunFolder(home, _RUN_ID)
+    options = RunOptions(stages=STAGES_BEFORE_VERDICT, skip_fetch=prepare is not None)
+    record = RunRecord(
+        run_id=_RUN_ID,
+        started_at=_AT,
+        options=options,
+        workers=1,
+        host="none",
+        code_version=code_version(),
+        versions=library_versions(),
+        is_simulated=True,
+    )
+    if prepare is not None:
+        prepare(Run(folder, settings.request, settings.config))
+    run = run_inline(folder, settings, record, universes=universes, at=_AT)
+    return run, judge_run(run)
