@@ -45,6 +45,7 @@ _RECORD_NAMES = frozenset(
         "teacher_runs.parquet",
         "student_runs.parquet",
         "stress_runs.parquet",
+        "twin_runs.parquet",
         "significance/trial_ledger.json",
         "SHA256SUMS",
         "manifest.yaml",

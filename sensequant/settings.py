@@ -28,6 +28,7 @@ from sensequant.runs import Stage
 from sensequant.stress.scenarios import StressConfig
 from sensequant.student import StudentConfig
 from sensequant.teacher import TeacherConfig
+from sensequant.twins import TwinConfig
 from sensequant.windows import WindowConfig
 
 __all__ = ["DecisionMode", "RunOptions", "RunRequest", "TrainingConfig"]
@@ -189,6 +190,10 @@ class TrainingConfig(Config):
     )
     gates: GateConfig = Field(
         default_factory=GateConfig, description="What evidence must reach for an approval."
+    )
+    twins: TwinConfig = Field(
+        default_factory=TwinConfig,
+        description="Random-walk twins that the candidate is shown beside.",
     )
 
     @model_validator(mode="after")

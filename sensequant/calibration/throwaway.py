@@ -58,7 +58,7 @@ def judged_apart(
     settings: RunSettings,
     *,
     universes: Path,
-    prepare: Callable[[Run], None] | None = None,
+    prepare: Callable[[RunFolder], None] | None = None,
 ) -> tuple[Run, Verdict]:
     """Run all stages that a verdict follows from, and return the run and its verdict.
 
@@ -71,7 +71,7 @@ def judged_apart(
     universes
         Folder of the dated lists of symbols.
     prepare
-        Fills the store of the run; where given, no source is asked for anything.
+        Writes what stage 1 leaves in the run's folder; where given, that stage is not done.
 
     Raises
     ------
@@ -79,7 +79,8 @@ def judged_apart(
         A stage cannot do its work.
     """
     folder = RunFolder(home, _RUN_ID)
-    options = RunOptions(stages=STAGES_BEFORE_VERDICT, skip_fetch=prepare is not None)
+    stages = STAGES_BEFORE_VERDICT if prepare is None else STAGES_BEFORE_VERDICT[1:]
+    options = RunOptions(stages=stages)
     record = RunRecord(
         run_id=_RUN_ID,
         started_at=_AT,
@@ -91,6 +92,6 @@ def judged_apart(
         is_simulated=True,
     )
     if prepare is not None:
-        prepare(Run(folder, settings.request, settings.config))
+        prepare(folder)
     run = run_inline(folder, settings, record, universes=universes, at=_AT)
     return run, judge_run(run)

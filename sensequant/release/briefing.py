@@ -30,6 +30,7 @@ from sensequant.release.briefing_model import (
     Risks,
     StageLine,
 )
+from sensequant.release.certificate import TwinRecord, certificate_of, shown_figure
 from sensequant.release.evidence import Reports
 from sensequant.release.gates import Decision, GateOutcome, Verdict
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
@@ -70,6 +71,8 @@ class BriefingInputs:
         Records of all units.
     reports
         Of validation, statistics and stress.
+    twins, n_twins_asked
+        What the pipeline made of random-walk twins, and of how many it was to.
     verdict, manifest_sha256, evidence_digest
         Of the audit.
     """
@@ -84,6 +87,8 @@ class BriefingInputs:
     stages_asked: Sequence[Stage]
     units: Sequence[UnitRecord]
     reports: Reports
+    twins: Sequence[TwinRecord]
+    n_twins_asked: int
     verdict: Verdict | None
     manifest_sha256: str | None
     evidence_digest: str | None
@@ -114,6 +119,13 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
         trading=_trading(reports.validation, simulated),
         statistics=_statistics(reports.significance, simulated),
         crises=_crises(reports.stress, simulated),
+        certificate=certificate_of(
+            inputs.twins,
+            n_asked=inputs.n_twins_asked,
+            validation=reports.validation,
+            verdict=inputs.verdict,
+            is_simulated=simulated,
+        ),
         risks=_risks(inputs, failed),
         left_out=_left_out(inputs.units, simulated),
         not_done_yet=_not_done_yet(inputs),
@@ -181,11 +193,7 @@ def _trading(summary: ValidationSummary | None, simulated: bool) -> tuple[Briefi
 
 def _figures_of(record: BaseModel, simulated: bool) -> tuple[BriefingFigure, ...]:
     return tuple(
-        BriefingFigure(
-            is_simulated=simulated,
-            name=name,
-            **value.model_dump(include={"value", "lower", "upper", "n", "unit", "reason"}),
-        )
+        shown_figure(name, value, is_simulated=simulated)
         for name, value in record
         if isinstance(value, MeasuredFigure)
     )

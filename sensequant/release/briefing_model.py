@@ -10,18 +10,20 @@ must not travel without saying so. Returns and drawdowns are fractions, resilien
 from datetime import date, datetime
 
 from sensequant.records import Finite, Outcome, Record
-from sensequant.release.gates import Verdict
+from sensequant.release.gates import Decision, Verdict
 from sensequant.runs import Stage, StageOutcome
 
 __all__ = [
     "Briefing",
     "BriefingFigure",
+    "Certificate",
     "Crises",
     "CrisisLine",
     "LeftOut",
     "Risks",
     "Section",
     "StageLine",
+    "TwinLine",
 ]
 
 
@@ -88,6 +90,29 @@ class Crises(Section):
     lines: tuple[CrisisLine, ...]
 
 
+class TwinLine(Section):
+    """What the pipeline made of the candidate's market, or of one of its random-walk twins."""
+
+    name: str
+    decision: Decision | None
+    auc: BriefingFigure
+    net_sharpe: BriefingFigure
+    reason: str | None
+
+
+class Certificate(Section):
+    """The candidate beside random-walk twins of its own symbols, on which nothing can be found.
+
+    `auc_p_value` is the share of candidate and twins together whose AUC is as high as the
+    candidate's; no gate reads it.
+    """
+
+    n_asked: int
+    candidate: TwinLine
+    twins: tuple[TwinLine, ...]
+    auc_p_value: Finite | None
+
+
 class LeftOut(Section):
     """Units of one kind without a result, for one reason."""
 
@@ -127,6 +152,7 @@ class Briefing(Section):
     trading: tuple[BriefingFigure, ...]
     statistics: tuple[BriefingFigure, ...]
     crises: Crises | None
+    certificate: Certificate | None
     risks: Risks
     left_out: tuple[LeftOut, ...]
     not_done_yet: dict[str, tuple[str, ...]]

@@ -23,6 +23,7 @@ from sensequant.market.sources.breeze.pacing import local_pacer
 from sensequant.records import Outcome
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.stages import (
+    certificate,
     crises,
     distillation,
     evidence,
@@ -143,7 +144,9 @@ def _stress(run: Run, at: datetime) -> None:
 
 
 def _audit(run: Run, at: datetime) -> None:
-    _finish(run, Stage.RELEASE_AUDIT, release.audit(run, created_at=at), at)
+    units = [certificate.try_twin(run, number) for number in certificate.planned_twins(run)]
+    found = release.audit(run, created_at=at)
+    _finish(run, Stage.RELEASE_AUDIT, found, at, units=units, kind="twin" if units else None)
 
 
 def _brief(run: Run, at: datetime) -> None:

@@ -30,6 +30,7 @@ from sensequant.release.manifest import (
 from sensequant.release.registry import Registry
 from sensequant.release.registry_records import RunResult
 from sensequant.runs import Stage, StageOutcome, StageRecord
+from sensequant.stages.certificate import read_twins
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
 from sensequant.stages.evidence import read_summary
@@ -115,6 +116,8 @@ def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
         stages_asked=run.stages,
         units=_units(run),
         reports=_reports(run),
+        twins=read_twins(run) if verdict is not None else [],
+        n_twins_asked=run.config.twins.n_twins,
         verdict=None if failed is not None else verdict,
         manifest_sha256=None if manifest is None else sha256_of(run.folder.manifest),
         evidence_digest=None if manifest is None else manifest.evidence_digest,
@@ -281,7 +284,7 @@ def _units(run: Run) -> list[UnitRecord]:
     known = set(UnitRecord.model_fields)
     return [
         UnitRecord(**{name: value for name, value in row.items() if name in known})
-        for kind in ("chunk", "teacher", "student", "stress")
+        for kind in ("chunk", "teacher", "student", "stress", "twin")
         if run.folder.units(kind).exists()
         for row in read_table(run.folder.units(kind)).iter_rows(named=True)
     ]

@@ -30,6 +30,7 @@ from sensequant.records import Outcome, code_version, digest_of
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages import (
+    certificate,
     crises,
     distillation,
     evidence,
@@ -204,6 +205,12 @@ def gates(run: Run) -> Any:
     return read_json(run.folder.audit / "gates.json")
 
 
+def twins(run: Run) -> Any:
+    for number in certificate.planned_twins(run):
+        certificate.try_twin(run, number)
+    return content_of(run.folder.audit, "twins/*.json")
+
+
 def stage_outcome(run: Run) -> Any:
     units = [
         UnitRecord(kind="teacher", name=f"teacher {n}", outcome=outcome, seconds=0.0)
@@ -240,6 +247,9 @@ def market(run: Run) -> Any:
 
 
 BOOSTER, SPLIT, SIMULATED = "teacher.booster", "teacher.split", "source.simulated"
+
+TRADED: dict[str, Any] = {"backtest.threshold": 0.2}
+"""A market that is bought nearly always."""
 
 METHOD: dict[str, Case] = {
     "seed": Case(7, teacher),
@@ -367,6 +377,7 @@ METHOD: dict[str, Case] = {
     "gates.min_resilience": Case(5.0, gates),
     "gates.min_coverage_frac": Case(0.999, gates),
     "gates.max_failure_rate": Case(0.9, gates),
+    "twins.n_twins": Case(1, twins, TRADED),
 }
 
 NO_MARKET: dict[str, Any] = {"source.simulated": None}

@@ -1,50 +1,57 @@
 """Facts about one world: a verdict like any run's, and nothing left behind or taken along."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sensequant.calibration.request import CalibrationRequest
-from sensequant.calibration.throwaway import STAGES_BEFORE_VERDICT, judged_apart, throwaway_home
+from sensequant.calibration.throwaway import throwaway_home
 from sensequant.calibration.worlds import WorldRecord, planned, try_world
 from sensequant.errors import ConfigError
 from sensequant.release.gates import GateOutcome, Verdict
-from sensequant.runs import RunFolder, Stage
+from sensequant.runs import RunFolder
 from sensequant.settings import RunOptions
-from sensequant.stages.context import RunSettings
+from sensequant.stages.context import RunRecord, RunSettings
 from sensequant.stages.inline import run_inline
+from sensequant.stages.release import judge_run
 from sensequant.storage import read_json
 
+AT = datetime(2024, 2, 3, tzinfo=UTC)
+RUN_ID = "live_candidate_20240203_000000_0000000a"
 UNIVERSES = Path(__file__).parents[3] / "deployments" / "universes"
 
 
 def test_the_verdict_is_that_of_a_whole_run(
     tiny: CalibrationRequest, judged: WorldRecord, tmp_path: Path
 ) -> None:
-    """Report, manifest, briefing and registry follow from a verdict: with them it is the same.
-
-    The second execution, in the same process and another home, proves that nothing is taken along.
-    """
+    """Report, manifest, briefing and registry follow from a verdict: with them it is the same."""
     market = tiny.market(seed=planned(tiny)[0].seed, edge_bps=0.0)
-    settings = RunSettings(request=tiny.run_request(market), config=tiny.config)
-    apart, verdict = judged_apart(tmp_path, settings, universes=UNIVERSES)
-    options = RunOptions(stages=tuple(Stage)[len(STAGES_BEFORE_VERDICT) :])
-    record = apart.record.model_copy(update={"options": options})
+    record = RunRecord(
+        run_id=RUN_ID,
+        started_at=AT,
+        options=RunOptions(),
+        workers=3,
+        host="another",
+        code_version="0" * 64,
+        versions={},
+        is_simulated=True,
+    )
 
     whole = run_inline(
-        RunFolder(tmp_path, apart.folder.run_id),
-        settings,
+        RunFolder(tmp_path, RUN_ID),
+        RunSettings(request=tiny.run_request(market), config=tiny.config),
         record,
         universes=UNIVERSES,
-        at=record.started_at,
+        at=AT,
     )
 
     written = Verdict.model_validate(read_json(whole.folder.audit / "gates.json"))
-    assert written == verdict
-    assert judged.decision == verdict.decision
-    assert [gate.name for gate in judged.gates] == [gate.name for gate in verdict.gates]
-    assert [gate.observed for gate in judged.gates] == [gate.observed for gate in verdict.gates]
-    assert [gate.outcome for gate in judged.gates] == [gate.outcome for gate in verdict.gates]
+    assert judge_run(whole) == written
+    assert judged.decision == written.decision
+    for name in ("name", "outcome", "observed", "lower", "upper", "limit"):
+        said, expected = ([getattr(gate, name) for gate in one.gates] for one in (judged, written))
+        assert said == expected
 
 
 def test_a_record_says_what_there_was_to_find(judged: WorldRecord) -> None:

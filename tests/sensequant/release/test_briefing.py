@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from sensequant.evaluation.figures import Figure as MeasuredFigure
 from sensequant.records import Outcome
 from sensequant.release.briefing import (
     BriefingInputs,
@@ -17,6 +18,7 @@ from sensequant.release.briefing import (
     write_briefing,
 )
 from sensequant.release.briefing_model import Briefing
+from sensequant.release.certificate import TwinRecord
 from sensequant.release.evidence import Reports, gather_evidence
 from sensequant.release.gates import Decision, Figure, GateConfig, Verdict, evaluate_gates, judge
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
@@ -74,6 +76,8 @@ def inputs(reports: Reports) -> BriefingInputs:
             unit("C", Outcome.FAILED, None),
         ],
         reports=reports,
+        twins=[],
+        n_twins_asked=0,
         verdict=verdict_of(reports),
         manifest_sha256="c" * 64,
         evidence_digest="d" * 64,
@@ -351,3 +355,40 @@ def test_every_number_on_the_page_is_in_the_records(inputs: BriefingInputs) -> N
 
     assert numbers <= known
     assert len(numbers) > 10
+
+
+@pytest.fixture
+def beside_twins(inputs: BriefingInputs) -> BriefingInputs:
+    """Return the same records with two twins of three that were asked for, one without verdict."""
+    auc = MeasuredFigure(value=0.49, lower=0.47, upper=0.51, n=900, unit="AUC")
+    none = MeasuredFigure(value=None, n=0, unit="annual Sharpe ratio", reason="no verdict")
+    twins = (
+        TwinRecord(number=1, decision=Decision.REJECT, auc=auc, net_sharpe=none),
+        TwinRecord(number=3, decision=None, auc=none, net_sharpe=none, reason="too few rows"),
+    )
+    return dataclasses.replace(inputs, twins=twins, n_twins_asked=3)
+
+
+def test_twins_stand_beside_the_candidate_and_are_marked(beside_twins: BriefingInputs) -> None:
+    """Verdict, AUC and Sharpe ratio with intervals; the rest of the page stays unmarked."""
+    page = render_markdown(build_briefing(beside_twins))
+    before, _, section = page.partition("## Random-walk twins (SIMULATED)")
+    section, _, after = section.partition("## Risks")
+
+    assert "SIMULATED" not in before + after
+    assert "on 2 of 3 twins" in section
+    assert (
+        "| twin 1 (SIMULATED) | reject | 0.49 | 0.47 to 0.51 | 900 | none | none | 0 |" in section
+    )
+    assert "| twin 3 (SIMULATED) | none | none | none | 0 | none | none | 0 | too few" in section
+    assert "| candidate | " in section
+
+
+def test_twins_touch_nothing_else(inputs: BriefingInputs, beside_twins: BriefingInputs) -> None:
+    """With and without them the rest of the briefing is the same."""
+    without, along = (
+        build_briefing(each).model_dump(exclude={"certificate"}) for each in (inputs, beside_twins)
+    )
+
+    assert along == without
+    assert build_briefing(inputs).certificate is None
