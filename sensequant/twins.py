@@ -57,8 +57,8 @@ def signs_of(seed: int, number: int) -> NDArray[np.int8]:
     number
         Which twin, from 1 on.
     """
-    random = np.random.default_rng(derive_seed(seed, "twin", str(number)))
-    return (2 * random.integers(0, 2, _LAST_SESSION_NUMBER) - 1).astype(np.int8)
+    generator = np.random.default_rng(derive_seed(seed, "twin", str(number)))
+    return (2 * generator.integers(0, 2, _LAST_SESSION_NUMBER) - 1).astype(np.int8)
 
 
 def twin_of(bars: pl.DataFrame, signs: NDArray[np.int8]) -> pl.DataFrame:
