@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
-from arch.bootstrap import StepM
+from arch.bootstrap import SPA
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -168,19 +168,18 @@ def superior_contenders(
         return unanswered(best, n, follows), unanswered(own, n, follows)
     block = max(block_length(column, min_block=data.horizon) for column in excess.T)
     seed = derive_seed(data.seed, best.name)
-    step = StepM(
+    spa_test = SPA(
         np.zeros(n),
         -excess / errors / np.sqrt(n),
-        size=1 - config.confidence,
         block_size=block,
         reps=config.n_draws,
         seed=np.random.default_rng(seed),
     )
     # The step-wise test draws on the very simulation of the test of the best.
-    step.spa.compute()
-    p_values = cast("Any", step.spa.pvalues)
-    step.compute()
-    winners = [found.names[place] for place in cast("list[int]", step.superior_models)]
+    spa_test.compute()
+    p_values = cast("Any", spa_test.pvalues)
+    superior = _step_wise(spa_test, size=1 - config.confidence, n_contenders=len(found.names))
+    winners = [found.names[place] for place in superior]
     statistics = excess.mean(axis=0) / errors
     common: dict[str, Any] = {
         "n": n,
@@ -217,6 +216,22 @@ def superior_contenders(
         **common,
     )
     return spa, stepped.model_copy(update={"rejects_null": found.own in winners})
+
+
+def _step_wise(spa_test: SPA, *, size: float, n_contenders: int) -> list[int]:
+    """Return the places of all that are superior, until nothing is left or nobody is superior.
+
+    As `arch.bootstrap.StepM`, which fails where later steps remove the last contender.
+    """
+    is_left = np.ones(n_contenders, dtype=np.bool_)
+    while is_left.any():
+        spa_test.subset(is_left.copy())
+        spa_test.compute()
+        better = cast("list[int]", list(spa_test.better_models(size)))
+        if not better:
+            break
+        is_left[better] = False
+    return np.flatnonzero(~is_left).tolist()
 
 
 def contender_tests(found: Contenders, data: ReturnSeries) -> pl.DataFrame:

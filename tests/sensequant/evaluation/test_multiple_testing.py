@@ -149,6 +149,18 @@ def test_step_wise_names_those_with_an_edge() -> None:
     assert its.rejects_null is False
 
 
+def test_all_may_be_superior_one_step_after_the_other() -> None:
+    """The first is so far ahead that the second is found only without it; then nobody is left."""
+    found = contenders((0.02, 0.0012), seed=2)
+    second = Contenders(("c1",), "c1", found.returns[:, 1:], found.benchmark, 0)
+
+    step, alone = (superior_contenders(each, data(), reason=None)[1] for each in (found, second))
+
+    assert alone.rejects_null is True
+    assert step.estimate == 2
+    assert step.rejects_null is True
+
+
 def test_overfitting_is_near_one_half_on_noise_and_none_with_an_edge() -> None:
     """Choosing among twelve noises is worth nothing on average; choosing a real edge is."""
     on_noise = [
