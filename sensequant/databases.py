@@ -15,7 +15,7 @@ https://sqlite.org/rescode.html, https://www.postgresql.org/docs/current/explici
 
 import contextlib
 import sqlite3
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sensequant.errors import ConfigError, SchemaVersionError, SenseQuantError
 from sensequant.storage import locked
 
-__all__ = ["Database", "Layout", "version_table"]
+__all__ = ["Database", "Layout", "Upgrade", "version_table"]
 
 _BUSY_TIMEOUT_MS = 60_000
 _BEGIN = "sensequant_begin"
@@ -41,6 +41,9 @@ _REMEDIES = {
     sqlite3.SQLITE_IOERR: "see whether the disk of the {name} is healthy and has space",
     sqlite3.SQLITE_BUSY: "see which program keeps the {name} open in a long transaction",
 }
+Upgrade = str | Callable[[sa.Connection], None]
+"""What makes the next version of a layout."""
+
 _REMEDY = "see whether the database is reachable, writable and not locked"
 
 
@@ -59,7 +62,8 @@ class Layout:
     version_number
         Version that this code reads and writes; any other that cannot be upgraded is refused.
     upgrades
-        By an earlier version, the statement that makes the next one of it and loses nothing.
+        By an earlier version, the statement that makes the next one of it and loses nothing; or,
+        where one statement is not enough, what sends them all within the transaction it is given.
     writers_lock
         Number of the PostgreSQL advisory lock that writers hold; each layout has its own.
     synchronous
@@ -82,7 +86,7 @@ class Layout:
     refusal: type[SenseQuantError]
     damage: type[SenseQuantError]
     when_damaged: str
-    upgrades: Mapping[int, str] = field(default_factory=dict[int, str])
+    upgrades: Mapping[int, Upgrade] = field(default_factory=dict[int, Upgrade])
 
 
 class Database:
@@ -159,7 +163,11 @@ class Database:
             connection.execute(sa.insert(table).values(id=1, version=number))
         found = connection.execute(sa.select(table.c.version)).scalars().all()
         while len(found) == 1 and found[0] in self._layout.upgrades and found[0] < number:
-            connection.exec_driver_sql(self._layout.upgrades[found[0]])
+            upgrade = self._layout.upgrades[found[0]]
+            if isinstance(upgrade, str):
+                connection.exec_driver_sql(upgrade)
+            else:
+                upgrade(connection)
             found = [found[0] + 1]
             connection.execute(sa.update(table).values(version=found[0]))
         if found != [number]:

@@ -49,6 +49,7 @@ _RECORD_NAMES = frozenset(
         "significance/trial_ledger.json",
         "SHA256SUMS",
         "manifest.yaml",
+        "manifest.sig",
         "promotion_briefing.md",
         "promotion_briefing.json",
     }
@@ -232,6 +233,11 @@ class RunFolder:
     def manifest(self) -> Path:
         """Digests of everything that the verdict rests on."""
         return self.root / "manifest.yaml"
+
+    @property
+    def signature(self) -> Path:
+        """Signature of the manifest, where somebody has signed it."""
+        return self.root / "manifest.sig"
 
     @property
     def report(self) -> Path:

@@ -14,7 +14,7 @@ are in neither list. `SHA256SUMS` lists the artifacts only, in the format of `sh
 seed: two runs with the same digest stand on the same evidence, whenever they ran.
 
 A digest shows that a file was altered; it does not show who wrote the manifest. The registry keeps
-the manifest's own digest apart from the folder.
+the manifest's own digest apart from the folder, and `release.signature` says who signed it.
 """
 
 import hashlib
@@ -43,6 +43,7 @@ __all__ = [
     "ManifestProblem",
     "ProblemKind",
     "build_manifest",
+    "parse_manifest",
     "read_manifest",
     "status_of",
     "verify_manifest",
@@ -62,6 +63,7 @@ _STILL_GROWING = frozenset(
         "telemetry.jsonl",
         "telemetry.parquet",
         "manifest.yaml",
+        "manifest.sig",
         "promotion_briefing.md",
         "promotion_briefing.json",
         f"stages/{Stage.RELEASE_AUDIT}.json",
@@ -77,6 +79,9 @@ class CandidateStatus(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     FAILED = "failed"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    RETIRED = "retired"
 
 
 class ProblemKind(StrEnum):
@@ -208,24 +213,52 @@ def read_manifest(folder: RunFolder) -> Manifest:
         It was written with another layout.
     """
     try:
-        content: Any = yaml.load(folder.manifest.read_bytes(), Loader=_loader())  # noqa: S506
-        found = content["schema_version"]
+        content = folder.manifest.read_bytes()
+    except OSError as error:
+        raise _no_manifest(str(folder.manifest), str(error)) from error
+    return parse_manifest(content, where=str(folder.manifest))
+
+
+def parse_manifest(content: bytes, *, where: str) -> Manifest:
+    """Return the manifest that these bytes are.
+
+    Parameters
+    ----------
+    content
+        What `write_manifest` wrote.
+    where
+        Where they stand, for a message.
+
+    Raises
+    ------
+    RecordError
+        They are no manifest.
+    SchemaVersionError
+        They were written with another layout.
+    """
+    try:
+        fields: Any = yaml.load(content, Loader=_loader())  # noqa: S506
+        found = fields["schema_version"]
         if found == _SCHEMA_VERSION:
-            return Manifest.model_validate(content)
-    except (OSError, yaml.YAMLError, ValidationError, TypeError, KeyError) as error:
-        raise RecordError(
-            "manifest cannot be read",
-            where=str(folder.manifest),
-            expected="a manifest of this project",
-            found=str(error).splitlines()[0],
-            remedy="run stage release_audit again",
-        ) from error
+            return Manifest.model_validate(fields)
+    except (yaml.YAMLError, ValidationError, TypeError, KeyError) as error:
+        raise _no_manifest(where, str(error)) from error
     raise SchemaVersionError(
         "manifest has another schema version",
-        where=str(folder.manifest),
+        where=where,
         expected=str(_SCHEMA_VERSION),
         found=str(found),
         remedy="audit the run again with this version of sensequant",
+    )
+
+
+def _no_manifest(where: str, found: str) -> RecordError:
+    return RecordError(
+        "manifest cannot be read",
+        where=where,
+        expected="a manifest of this project",
+        found=found.splitlines()[0],
+        remedy="run stage release_audit again",
     )
 
 

@@ -2,32 +2,34 @@
 
 Belongs here: transactions and the states that a run can reach. Does not belong here: the records
 (`release.registry_records`), the tables (`release.registry_tables`), how the database is reached
-(`databases`), how a verdict comes about (`release.gates`), what the manifest holds
-(`release.manifest`).
+(`databases`), what moves into environments (`release.deployments`), how a verdict comes about
+(`release.gates`), what the manifest holds (`release.manifest`).
 
-Two tables. `candidates` holds one row per run: its present state. `candidate_events` holds every
-change with actor, instant and reason; rows are only ever added, and triggers in the database refuse
-to alter or remove one. A change of state and its event are one transaction.
+`candidates` holds one row per run: its present state. `candidate_events` holds every change with
+actor, instant and reason; rows are only ever added. A change of state and its event are one
+transaction. Triggers in the database refuse other states, and to alter or remove an event.
 
     recorded -> ready-for-review -> approved, by a person or by the rule of the gates
                                  -> rejected, by a person or because the time is over (expired)
              -> rejected, by the verdict
              -> failed, in a stage
+    approved -> staging -> production -> retired, by deployments (`release.deployments`)
 
 A decision names the digest of the manifest that it is about, and is final for it. Another manifest
-of the same run supersedes it: what was approved is then not what there is.
+of the same run supersedes it: what was approved is then not what there is. Once a model was
+deployed, its run keeps its manifest.
 
 Writers may be many. Instants are given by the caller, aware, and stored as text in UTC, so that
 SQLite and PostgreSQL keep them alike.
 """
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from sensequant.databases import Database
-from sensequant.errors import ConfigError, RegistryError
+from sensequant.errors import RegistryError
+from sensequant.release.deployments import Deployments
 from sensequant.release.manifest import CandidateStatus
 from sensequant.release.registry_records import (
     DECISIONS,
@@ -35,6 +37,14 @@ from sensequant.release.registry_records import (
     CandidateRun,
     EventKind,
     RunResult,
+)
+from sensequant.release.registry_rows import (
+    as_text,
+    candidate_of,
+    find_candidate,
+    one_candidate,
+    require_words,
+    without,
 )
 from sensequant.release.registry_tables import CANDIDATES, EVENTS, LAYOUT
 
@@ -62,6 +72,7 @@ class Registry:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url, LAYOUT)
+        self.deployments = Deployments(self._database)
 
     def record_candidate_run(
         self, result: RunResult, *, actor: str, at: datetime, decide_by: datetime | None = None
@@ -87,14 +98,16 @@ class Registry:
         ConfigError
             No actor, or an instant without time zone.
         """
-        instant, limit = _as_text(at), None if decide_by is None else _as_text(decide_by)
-        _require_words("actor", actor)
+        instant, limit = as_text(at), None if decide_by is None else as_text(decide_by)
+        require_words("actor", actor)
         with self._database.writing() as connection:
-            former = _find(connection, result.run_id)
+            former = find_candidate(connection, result.run_id)
             if former is None or not _is_same(former, result):
+                if former is not None:
+                    _require_replaceable(former, result)
                 _store(connection, result, former=former, instant=instant, decide_by=limit)
                 _tell_result(connection, result, former=former, actor=actor, instant=instant)
-            return _one(connection, result.run_id)
+            return one_candidate(connection, result.run_id)
 
     def approve_candidate_run(
         self, run_id: str, *, manifest_sha256: str, actor: str, reason: str, at: datetime
@@ -154,15 +167,15 @@ class Registry:
         ConfigError
             No actor, or an instant without time zone.
         """
-        instant = _as_text(at)
-        _require_words("actor", actor)
+        instant = as_text(at)
+        require_words("actor", actor)
         query = sa.select(CANDIDATES).where(
             CANDIDATES.c.status == CandidateStatus.READY_FOR_REVIEW.value,
             # Texts of instants in UTC have the order of the instants.
             CANDIDATES.c.decide_by <= instant,
         )
         with self._database.writing() as connection:
-            overdue = [_candidate(row) for row in connection.execute(query).mappings()]
+            overdue = [candidate_of(row) for row in connection.execute(query).mappings()]
             return [
                 _settle(
                     connection,
@@ -184,7 +197,7 @@ class Registry:
             The run is not in the registry.
         """
         with self._database.reading() as connection:
-            _one(connection, run_id)
+            one_candidate(connection, run_id)
             return _decision(connection, run_id)
 
     def get_latest_candidate_run(self) -> CandidateRun | None:
@@ -192,7 +205,7 @@ class Registry:
         query = sa.select(CANDIDATES).order_by(CANDIDATES.c.id.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().first()
-        return None if row is None else _candidate(row)
+        return None if row is None else candidate_of(row)
 
     def get_candidate_runs(self, status: CandidateStatus | None = None) -> list[CandidateRun]:
         """Return all candidates, or those in one state, the latest first."""
@@ -201,7 +214,7 @@ class Registry:
             query = query.where(CANDIDATES.c.status == status.value)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [_candidate(row) for row in rows]
+        return [candidate_of(row) for row in rows]
 
     def get_candidate_run(self, run_id: str) -> CandidateRun:
         """Return one candidate.
@@ -212,7 +225,7 @@ class Registry:
             The run is not in the registry.
         """
         with self._database.reading() as connection:
-            return _one(connection, run_id)
+            return one_candidate(connection, run_id)
 
     def history(self, run_id: str) -> list[CandidateEvent]:
         """Return everything that happened to a candidate, the oldest first.
@@ -224,9 +237,9 @@ class Registry:
         """
         query = sa.select(EVENTS).where(EVENTS.c.run_id == run_id).order_by(EVENTS.c.id)
         with self._database.reading() as connection:
-            _one(connection, run_id)
+            one_candidate(connection, run_id)
             rows = connection.execute(query).mappings().all()
-        return [CandidateEvent.model_validate(_without_id(row)) for row in rows]
+        return [CandidateEvent.model_validate(without(row, "id")) for row in rows]
 
     def _decide(
         self,
@@ -238,43 +251,24 @@ class Registry:
         reason: str,
         at: datetime,
     ) -> CandidateEvent:
-        _require_words("actor", actor)
-        _require_words("reason", reason)
+        require_words("actor", actor)
+        require_words("reason", reason)
         # A transaction of its own: the refusal that follows must not undo it.
         self.expire_candidate_runs(actor=actor, at=at)
         with self._database.writing() as connection:
-            candidate = _one(connection, run_id)
+            candidate = one_candidate(connection, run_id)
             _require_manifest(candidate, manifest_sha256)
             decided = _decision(connection, run_id)
             if decided is not None and (decided.kind, decided.actor) == (kind, actor.strip()):
                 return decided
             _require_open(candidate, decided)
             return _settle(
-                connection, candidate, kind, actor=actor, reason=reason, instant=_as_text(at)
+                connection, candidate, kind, actor=actor, reason=reason, instant=as_text(at)
             )
 
     def close(self) -> None:
         """Give back the connections to the database."""
         self._database.close()
-
-
-def _find(connection: sa.Connection, run_id: str) -> CandidateRun | None:
-    query = sa.select(CANDIDATES).where(CANDIDATES.c.run_id == run_id)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else _candidate(row)
-
-
-def _one(connection: sa.Connection, run_id: str) -> CandidateRun:
-    found = _find(connection, run_id)
-    if found is None:
-        raise RegistryError(
-            "run is not in the registry",
-            where=run_id,
-            expected="a run that was recorded",
-            found="no such candidate",
-            remedy="list the candidates with get_candidate_runs",
-        )
-    return found
 
 
 def _is_same(former: CandidateRun, result: RunResult) -> bool:
@@ -284,10 +278,25 @@ def _is_same(former: CandidateRun, result: RunResult) -> bool:
 
 
 def _decision(connection: sa.Connection, run_id: str) -> CandidateEvent | None:
-    query = sa.select(EVENTS).where(EVENTS.c.run_id == run_id).order_by(EVENTS.c.id.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
-    last = None if row is None else CandidateEvent.model_validate(_without_id(row))
+    # What became of the model later does not undo it; another manifest does.
+    settles = [EventKind.RECORDED, EventKind.SUPERSEDED, *DECISIONS]
+    query = sa.select(EVENTS).where(EVENTS.c.run_id == run_id, EVENTS.c.kind.in_(settles))
+    row = connection.execute(query.order_by(EVENTS.c.id.desc()).limit(1)).mappings().first()
+    last = None if row is None else CandidateEvent.model_validate(without(row, "id"))
     return last if last is not None and last.is_decision else None
+
+
+def _require_replaceable(former: CandidateRun, result: RunResult) -> None:
+    # What is under way to an environment, the database refuses.
+    deployed = {CandidateStatus.STAGING, CandidateStatus.PRODUCTION, CandidateStatus.RETIRED}
+    if former.status in deployed:
+        raise RegistryError(
+            "what was deployed keeps its manifest",
+            where=former.run_id,
+            expected=f"manifest {former.manifest_sha256}, which is or was in an environment",
+            found=f"manifest {result.manifest_sha256}",
+            remedy="judge this evidence in a new run",
+        )
 
 
 def _require_manifest(candidate: CandidateRun, manifest_sha256: str) -> None:
@@ -392,28 +401,3 @@ def _tell_result(
             previous_manifest_sha256=None if former is None else former.manifest_sha256,
         )
     )
-
-
-def _candidate(row: sa.RowMapping) -> CandidateRun:
-    return CandidateRun.model_validate(_without_id(row))
-
-
-def _without_id(row: sa.RowMapping) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "id"}
-
-
-def _require_words(name: str, value: str) -> None:
-    if not value.strip():
-        raise ConfigError(f"{name} was empty", where=name, expected="words", found=repr(value))
-
-
-def _as_text(at: datetime) -> str:
-    if at.tzinfo is None:
-        raise ConfigError(
-            "instant has no time zone",
-            where="at",
-            expected="an aware datetime",
-            found=at.isoformat(),
-            remedy="give it in UTC",
-        )
-    return at.astimezone(UTC).isoformat()

@@ -16,7 +16,15 @@ from sensequant.release.gates import Decision
 from sensequant.release.manifest import CandidateStatus, status_of
 from sensequant.runs import RUN_ID_PATTERN
 
-__all__ = ["DECISIONS", "CandidateEvent", "CandidateRun", "EventKind", "RunResult"]
+__all__ = [
+    "DECISIONS",
+    "FIRST_STATES",
+    "TRANSITIONS",
+    "CandidateEvent",
+    "CandidateRun",
+    "EventKind",
+    "RunResult",
+]
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -29,6 +37,10 @@ class EventKind(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    STAGED = "staged"
+    PROMOTED = "promoted"
+    RESTORED = "restored"
+    WITHDRAWN = "withdrawn"
 
 
 DECISIONS = {
@@ -36,6 +48,24 @@ DECISIONS = {
     EventKind.REJECTED: CandidateStatus.REJECTED,
     EventKind.EXPIRED: CandidateStatus.REJECTED,
 }
+
+_JUDGED = (CandidateStatus.READY_FOR_REVIEW, CandidateStatus.REJECTED, CandidateStatus.FAILED)
+_DEPLOYED = (CandidateStatus.STAGING, CandidateStatus.PRODUCTION, CandidateStatus.RETIRED)
+
+FIRST_STATES = frozenset(_JUDGED)
+"""States that a candidate may begin in."""
+
+TRANSITIONS = frozenset(
+    {
+        # Another manifest of the same run supersedes what was judged and decided.
+        *((former, later) for former in (*_JUDGED, CandidateStatus.APPROVED) for later in _JUDGED),
+        (CandidateStatus.READY_FOR_REVIEW, CandidateStatus.APPROVED),
+        (CandidateStatus.APPROVED, CandidateStatus.STAGING),
+        # Where a model stands follows from the environments, and it may stand in both.
+        *((former, later) for former in _DEPLOYED for later in _DEPLOYED if former != later),
+    }
+)
+"""Changes of state that the database admits; `retired` was deployed once and is nowhere now."""
 
 
 class RunResult(Record):

@@ -1,7 +1,8 @@
-"""Tables of the registry, and the triggers that keep its history whole.
+"""Tables of the registry, and how a registry of an earlier version becomes one of this.
 
-Belongs here: columns, and what the database itself enforces, on SQLite and PostgreSQL. Does not
-belong here: when a row is written (`release.registry`), how the database is reached (`databases`).
+Belongs here: columns. Does not belong here: what the database itself enforces
+(`release.registry_triggers`), when a row is written (`release.registry`, `release.deployments`),
+how the database is reached (`databases`).
 
 Instants are text in UTC (ISO 8601), digests 64 hexadecimal digits.
 """
@@ -11,23 +12,35 @@ from sqlalchemy import event
 
 from sensequant.databases import Layout, version_table
 from sensequant.errors import RegistryError
+from sensequant.release.registry_triggers import guards_of
 
-__all__ = ["CANDIDATES", "EVENTS", "LAYOUT"]
+__all__ = ["CANDIDATES", "DEPLOYMENTS", "EVENTS", "LAYOUT", "OUTCOMES"]
 
 _METADATA = sa.MetaData()
+
+
+def _add_deployments(connection: sa.Connection) -> None:
+    _METADATA.create_all(connection, tables=[DEPLOYMENTS, OUTCOMES])
+    for guard in guards_of(CANDIDATES)[CANDIDATES]:
+        if guard.dialect == connection.dialect.name:
+            connection.exec_driver_sql(guard.ddl)
+
 
 LAYOUT = Layout(
     name="registry",
     metadata=_METADATA,
     version=version_table("registry_schema", _METADATA),
-    version_number=2,
+    version_number=3,
     writers_lock=7_302_021,
     synchronous="FULL",
     refusal=RegistryError,
     damage=RegistryError,
     when_damaged="put a copy of the file in its place, or move it away; a new registry knows no "
     "earlier candidate, but their run folders stay",
-    upgrades={1: "ALTER TABLE candidates ADD COLUMN decide_by VARCHAR(40)"},
+    upgrades={
+        1: "ALTER TABLE candidates ADD COLUMN decide_by VARCHAR(40)",
+        2: _add_deployments,
+    },
 )
 
 CANDIDATES = sa.Table(
@@ -66,28 +79,45 @@ EVENTS = sa.Table(
     sqlite_autoincrement=True,
 )
 
-_KEEP_EVENTS = (
-    (
-        "sqlite",
-        """CREATE TRIGGER candidate_events_no_update BEFORE UPDATE ON candidate_events
-        BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END""",
-    ),
-    (
-        "sqlite",
-        """CREATE TRIGGER candidate_events_no_delete BEFORE DELETE ON candidate_events
-        BEGIN SELECT RAISE(ABORT, 'events are only ever added'); END""",
-    ),
-    (
-        "postgresql",
-        """CREATE FUNCTION candidate_events_keep() RETURNS trigger AS $$
-        BEGIN RAISE EXCEPTION 'events are only ever added'; END $$ LANGUAGE plpgsql""",
-    ),
-    (
-        "postgresql",
-        """CREATE TRIGGER candidate_events_keep
-        BEFORE UPDATE OR DELETE OR TRUNCATE ON candidate_events
-        FOR EACH STATEMENT EXECUTE FUNCTION candidate_events_keep()""",
-    ),
+DEPLOYMENTS = sa.Table(
+    "deployments",
+    _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("environment", sa.String(16), nullable=False),
+    sa.Column("run_id", sa.String(64), sa.ForeignKey("candidates.run_id"), nullable=False),
+    sa.Column("model_sha256", sa.String(64), nullable=False),
+    sa.Column("manifest_sha256", sa.String(64), nullable=False),
+    sa.Column("is_simulated", sa.Boolean, nullable=False),
+    sa.Column("replaces", sa.Integer, sa.ForeignKey("deployments.number")),
+    sa.Column("restores", sa.Integer, sa.ForeignKey("deployments.number")),
+    sa.Column("former", sa.Integer, sa.ForeignKey("deployments.number")),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", sa.String(40), nullable=False),
+    sa.Column("readiness", sa.JSON, nullable=False),
+    sa.Index("ix_deployments_environment", "environment"),
+    sqlite_autoincrement=True,
 )
-for _dialect, _statement in _KEEP_EVENTS:
-    event.listen(EVENTS, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
+"""What was about to be deployed, written before anything moves."""
+
+OUTCOMES = sa.Table(
+    "deployment_outcomes",
+    _METADATA,
+    sa.Column(
+        "deployment_number",
+        sa.Integer,
+        sa.ForeignKey("deployments.number"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("ended_at", sa.String(40), nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("note", sa.Text),
+)
+"""How each of them ended, written after the pointer has moved or is known to stay."""
+
+for _table, _guards in guards_of(CANDIDATES, EVENTS, DEPLOYMENTS, OUTCOMES).items():
+    for _guard in _guards:
+        event.listen(_table, "after_create", sa.DDL(_guard.ddl).execute_if(dialect=_guard.dialect))

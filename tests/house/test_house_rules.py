@@ -53,8 +53,11 @@ def test_nothing_is_pickled(module: str) -> None:
             "sqlalchemy",
             {
                 "sensequant/databases.py",
+                "sensequant/release/deployments.py",
                 "sensequant/release/registry.py",
+                "sensequant/release/registry_rows.py",
                 "sensequant/release/registry_tables.py",
+                "sensequant/release/registry_triggers.py",
                 "sensequant/ingestion/ledger.py",
                 "sensequant/ingestion/ledger_tables.py",
             },

@@ -296,19 +296,32 @@ def test_late_approval_finds_the_candidate_expired(registry: Registry) -> None:
     assert registry.get_candidate_run(run_id(1)).status is CandidateStatus.REJECTED
 
 
-def test_registry_of_the_layout_before_is_brought_up_to_date(
-    registry: Registry, url: str, send: Send
+NEW_ON_CANDIDATES = ("candidates_begin", "candidates_move", "candidates_keep_manifest")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_registry_of_a_layout_before_is_brought_up_to_date(
+    registry: Registry, url: str, send: Send, version: int
 ) -> None:
-    """Its candidates are kept; they have no limit."""
+    """Its candidates are kept; those of the first have no limit, and the new guards hold."""
     registry.record_candidate_run(judged(), actor="flow", at=AT)
     registry.close()
-    send(url, "ALTER TABLE candidates DROP COLUMN decide_by")
-    send(url, "UPDATE registry_schema SET version = 1")
+    for table in ("deployment_outcomes", "deployments"):
+        send(url, f"DROP TABLE {table}")
+    for guard in NEW_ON_CANDIDATES:
+        is_sqlite = url.startswith("sqlite")
+        send(url, f"DROP TRIGGER {guard}" if is_sqlite else f"DROP FUNCTION {guard} CASCADE")
+    if version == 1:
+        send(url, "ALTER TABLE candidates DROP COLUMN decide_by")
+    send(url, f"UPDATE registry_schema SET version = {version}")  # noqa: S608
 
     upgraded = Registry(url)
 
     assert upgraded.get_candidate_run(run_id(1)).decide_by is None
+    assert upgraded.deployments.history() == []
     assert approve(upgraded).to_status is CandidateStatus.APPROVED
+    with pytest.raises(DBAPIError, match="does not go from that state"):
+        send(url, "UPDATE candidates SET status = 'production'")
     upgraded.close()
 
 
