@@ -33,6 +33,7 @@ __all__ = [
     "MasterUnavailableError",
     "MinuteLimitError",
     "MissingBarsError",
+    "NotReadyError",
     "RecordError",
     "RegistryError",
     "RetryableError",
@@ -227,6 +228,15 @@ class HelperDiedError(SenseQuantError):
 
 class RegistryError(SenseQuantError):
     """The registry refuses: unknown run, illegal transition, conflicting write."""
+
+
+class NotReadyError(RegistryError):
+    """A check of what must hold before a model moves did not pass; nothing has changed.
+
+    `readiness` is the record of all checks, for whoever shows them.
+    """
+
+    readiness: Any = None
 
 
 def _rebuild(cls: type[SenseQuantError], what: str, fields: dict[str, Any]) -> SenseQuantError:

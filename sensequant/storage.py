@@ -1,7 +1,7 @@
 """How bytes reach the disk: atomically, durably, one writer at a time, with digests.
 
-Belongs here: writing, reading back and locking of single files. Does not belong here: what is in
-them (`market.store`, `runs`).
+Belongs here: writing, reading back and locking of files and folders. Does not belong here: what is
+in them (`market.store`, `runs`).
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ __all__ = [
     "sha256_of_bytes",
     "table_bytes",
     "write_atomically",
+    "write_folder",
     "write_json",
     "write_table",
     "write_tables",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _N_SYNCED_AT_ONCE = 8
+_READ_ONLY = 0o400
 _N_RANDOM = 8
 """Characters at the end of a temporary name (`tempfile.mkstemp`)."""
 
@@ -103,6 +106,42 @@ def write_together(contents: Mapping[Path, bytes], *, is_durable: bool = True) -
             temporary.unlink(missing_ok=True)
 
 
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a whole folder that nobody shall alter, or nothing: another name, fsync, rename.
+
+    Parameters
+    ----------
+    folder
+        Its place, where nothing is yet.
+    contents
+        What to write, by path below it.
+
+    Raises
+    ------
+    StorageError
+        Something is there already, the disk is full, or the place cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        paths = {staged / name: content for name, content in contents.items()}
+        write_together(paths)
+        for path in paths:
+            path.chmod(_READ_ONLY)
+        staged.rename(folder)
+        _sync([folder.parent])
+    except OSError as error:
+        raise StorageError(
+            "folder was not written",
+            where=str(folder),
+            expected="a writable place with free space, where nothing is yet",
+            found=error.strerror or str(error),
+            remedy="free space, or move away what is there, then run again",
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
 def remove_unfinished(folder: Path, name: str = "") -> None:
     """Remove what killed writers have left in a folder; its caller holds the lock that they held.
 
@@ -115,7 +154,10 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
     """
     written = glob.escape(name) if name else "*"
     for path in folder.glob(f".{written}.{'?' * _N_RANDOM}"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: BaseModel | Any) -> None:

@@ -8,14 +8,38 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+from sensequant.features.registry import model_columns
+from sensequant.ingestion.places import store_at
+from sensequant.market.intervals import DAILY
+from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.base import Chunk
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.sources.simulated import SimulatedConfig, SimulatedSource
+from sensequant.release.gates import Decision, Verdict
+from sensequant.release.manifest import ManifestFacts, build_manifest, write_manifest
+from sensequant.release.registry_records import RunResult
+from sensequant.rows import build_rows
+from sensequant.runs import RunFolder
+from sensequant.settings import RunRequest, TrainingConfig
+from sensequant.stages.context import RunSettings
+from sensequant.stages.decision import Answer, Choice, decide
+from sensequant.stages.release import registry_of
+from sensequant.stages.scoring import Scorers, stored_market
+from sensequant.storage import sha256_of, write_atomically, write_json
+from sensequant.student import Lesson, StudentConfig, train_student
+from sensequant.student_file import read_student
 
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("ci")
@@ -167,3 +191,151 @@ def send() -> Callable[[str, str], list[tuple[object, ...]]]:
             engine.dispose()
 
     return send
+
+
+@dataclass(frozen=True)
+class CandidateWorld:
+    """A home with bars of an invented market, and candidates whose student was really trained.
+
+    What trains a student in a second stands in the place of the stages; gates are said to pass.
+    """
+
+    home: Path
+
+    BEGIN = date(2022, 1, 3)
+    LEARNT_THROUGH = date(2023, 5, 31)
+    DELIVERED_THROUGH = date(2023, 6, 30)
+    AT = datetime(2023, 6, 30, 12, tzinfo=UTC)
+    """Two hours after the close of the last session that is delivered at first."""
+
+    SETTINGS = RunSettings(
+        request=RunRequest(
+            start=BEGIN,
+            end=DELIVERED_THROUGH,
+            source=SourceConfig(
+                simulated=SimulatedConfig(
+                    n_symbols=3, history_start=date(2020, 12, 31), has_events=False
+                )
+            ),
+        ),
+        config=TrainingConfig.model_validate(
+            {"student": {"kind": "logistic"}, "validation": {"n_bootstrap_draws": 100}}
+        ),
+    )
+
+    def deliver(self, through: date) -> None:
+        """Bring the bars up to a session into the store, as final ones."""
+        market = SimulatedSource(self.SETTINGS.request.source.simulated or SimulatedConfig())
+        chunks = (Chunk(symbol, DAILY, self.BEGIN, through) for symbol in market.symbols())
+        bars = pl.concat([market.fetch(chunk).bars for chunk in chunks])
+        store = store_at(self.home, self.SETTINGS.request.source)
+        store.write(bars, interval=DAILY, fetched_at=self.AT)
+
+    def folder(self, number: int = 1) -> RunFolder:
+        """Return the folder of a candidate's run, which need not be there."""
+        return RunFolder(self.home, f"live_candidate_20230630_000000_{number:08x}")
+
+    def train(self, number: int = 1) -> RunFolder:
+        """Write a run with a student and what its manifest lists; the seed makes it another one."""
+        folder = self.folder(number)
+        asked = self.SETTINGS
+        scorers = Scorers(
+            home=self.home,
+            store=store_at(self.home, asked.request.source),
+            symbols=("SIM01", "SIM02", "SIM03"),
+            owners=(),
+            load=read_student,  # nobody is asked to speak  # pyright: ignore[reportArgumentType]
+            is_audited=False,
+        )
+        bars, context = stored_market(scorers)
+        rows = build_rows(
+            bars, asked.config, context, calendar=nse_calendar(), start=asked.request.start
+        ).with_columns(teacher_probability=pl.col("label").cast(pl.Float64) * 0.2 + 0.4)
+        student = train_student(
+            rows.filter(pl.col("session") <= self.LEARNT_THROUGH, pl.col("label").is_not_null()),
+            lesson=Lesson(model_columns(asked.config.features), asked.config.features),
+            config=StudentConfig(kind="logistic", l2_penalty=1 + number),
+            min_samples=20,
+            seed=number,
+            n_threads=1,
+        ).student
+        write_json(folder.config, asked)
+        write_atomically(folder.candidate / "universe.json", student.to_text().encode())
+        write_json(folder.audit / "gates.json", {"said": "all gates pass"})
+        write_atomically(folder.predictions, b"scores")
+        write_json(folder.run, {"is_simulated": True, "options": {"decision": "later"}})
+        return folder
+
+    def judge(self, folder: RunFolder, decision: Decision = Decision.APPROVE) -> None:
+        """Write the manifest of a run and record its candidate."""
+        verdict = Verdict(
+            decision=decision,
+            headline="All gates pass." if decision is Decision.APPROVE else "A gate fails.",
+            reasons=(),
+            n_passed=10,
+            n_failed=0,
+            n_undetermined=0,
+            detectable_sharpe=None,
+            gates=(),
+            is_simulated=True,
+        )
+        digest = "d" * 64
+        facts = ManifestFacts(
+            is_simulated=True,
+            first_session=self.BEGIN,
+            last_session=self.DELIVERED_THROUGH,
+            symbols=("SIM01", "SIM02", "SIM03"),
+            seed=1,
+            data_digest=digest,
+            config_digest=digest,
+            code_version=digest,
+            library_versions={},
+            training={},
+            validation={},
+            statistical_tests={},
+        )
+        manifest = build_manifest(folder, verdict=verdict, facts=facts, created_at=self.AT)
+        result = RunResult(
+            run_id=folder.run_id,
+            decision=decision,
+            reason=verdict.headline,
+            manifest_sha256=write_manifest(folder, manifest),
+            evidence_digest=manifest.evidence_digest,
+            is_simulated=True,
+        )
+        with closing(registry_of(self.home)) as registry:
+            registry.record_candidate_run(result, actor="flow", at=self.AT)
+
+    def approve(self, folder: RunFolder, *, at: datetime = AT) -> None:
+        """Approve the candidate of a run for the manifest that it has."""
+        answer = Answer(
+            choice=Choice.APPROVE,
+            name="ann",
+            reason="read it",
+            manifest_sha256=sha256_of(folder.manifest),
+        )
+        decide(folder, answer, at=at)
+
+    def approved(self, number: int = 1) -> RunFolder:
+        """Return the run of an approved candidate; runs of other numbers have other models."""
+        folder = self.train(number)
+        self.judge(folder)
+        self.approve(folder)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def _approved_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = CandidateWorld(tmp_path_factory.mktemp("approved") / "home")
+    world.deliver(CandidateWorld.DELIVERED_THROUGH)
+    for number in (1, 2):
+        world.approved(number)
+    return world.home
+
+
+@pytest.fixture
+def world(_approved_home: Path, tmp_path: Path) -> CandidateWorld:
+    """Return a home of its own with two approved candidates, numbers 1 and 2."""
+    home = tmp_path / "world"
+    shutil.copytree(_approved_home, home)
+    return CandidateWorld(home)

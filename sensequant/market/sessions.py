@@ -228,6 +228,25 @@ class SessionCalendar:
         """
         return self._instant(session, "closes_at")
 
+    def hours_between(self, start: datetime, end: datetime) -> float:
+        """Return the hours between two instants during which a session was open.
+
+        A session whose hours are not known counts for nothing; none if `end` is not after `start`.
+
+        Raises
+        ------
+        ConfigError
+            An instant is naive, or its year is not known.
+        """
+        if end <= start:
+            return 0.0
+        total = timedelta()
+        for session in self.sessions(session_date_of(start), session_date_of(end)):
+            opens, closes = self.opens(session), self.closes(session)
+            if opens is not None and closes is not None:
+                total += max(min(closes, end) - max(opens, start), timedelta())
+        return total / timedelta(hours=1)
+
     def check_against(self, observed: Iterable[date]) -> CalendarCheck:
         """Compare with dates on which trade was observed, from the first of them to the last.
 

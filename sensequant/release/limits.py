@@ -1,14 +1,14 @@
-"""The limits that evidence must reach for an approval.
+"""The limits that evidence must reach for an approval, and a candidate for an environment.
 
 Belongs here: the limits, with their units. Does not belong here: what is held against them and
-what follows (`release.gates`).
+what follows (`release.gates`, `stages.readiness`).
 """
 
 from pydantic import Field
 
 from sensequant.records import Config
 
-__all__ = ["GateConfig"]
+__all__ = ["GateConfig", "PromotionLimits"]
 
 
 class GateConfig(Config):
@@ -69,4 +69,37 @@ class GateConfig(Config):
         ge=0,
         le=1,
         description="Largest share of tried units (skips left out) that failed, in any stage.",
+    )
+
+
+class PromotionLimits(Config):
+    """What must hold before a model moves into an environment."""
+
+    staging_hours: float = Field(
+        default=48,
+        ge=0,
+        le=2000,
+        description="Time that a model must have been in staging before production, in hours "
+        "during which NSE was open: 48 are eight sessions.",
+    )
+    approval_hours: float = Field(
+        default=720,
+        gt=0,
+        le=8760,
+        description="Time for which an approval holds (hours of the clock).",
+    )
+    max_sessions_behind: int = Field(
+        default=3,
+        ge=0,
+        le=250,
+        description="Closed sessions that the newest stored bar of the model's symbols may lack.",
+    )
+    min_free_mib: int = Field(
+        default=512,
+        ge=1,
+        le=1_048_576,
+        description="Least free space on the disk of the home (MiB), beside the model itself.",
+    )
+    require_signature: bool = Field(
+        default=False, description="Refuse a manifest that nobody has signed."
     )

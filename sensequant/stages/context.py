@@ -33,6 +33,7 @@ __all__ = [
     "digest_of_slices",
     "load_run",
     "read_settings",
+    "settings_at",
     "shared_slice",
     "shared_table",
 ]
@@ -200,7 +201,12 @@ _PLAN = TypeAdapter(list[WindowPlan])
 
 
 def read_settings(folder: RunFolder) -> RunSettings:
-    """Return what a run was asked.
+    """Return what a run was asked; errors as `settings_at`."""
+    return settings_at(folder.config)
+
+
+def settings_at(path: Path) -> RunSettings:
+    """Return what a run was asked, from the file that says so.
 
     Raises
     ------
@@ -208,12 +214,12 @@ def read_settings(folder: RunFolder) -> RunSettings:
         The file is missing, or holds settings that this version does not know or forbids.
     """
     try:
-        return RunSettings.model_validate(read_json(folder.config))
+        return RunSettings.model_validate(read_json(path))
     except ValidationError as error:
         fault = error.errors()[0]
         raise RecordError(
             "settings of the run are not of this version",
-            where=f"{folder.config}: {'.'.join(map(str, fault['loc']))}",
+            where=f"{path}: {'.'.join(map(str, fault['loc']))}",
             expected=fault["msg"],
             found=repr(fault["input"]),
             remedy="open a new run, or go on with the version that opened this one",

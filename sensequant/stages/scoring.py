@@ -1,13 +1,14 @@
-"""Scoring of stored bars: with the students that a run would deploy, or with one from elsewhere.
+"""Scoring of stored bars: with the students of a run or an environment, or with one from elsewhere.
 
 Belongs here: which student scores which bars of the store. Does not belong here: features, scores
 and drift (`prediction`), and who may load what (`student_file`, `foreign_student`).
 
 A student of a run is loaded when its file is the one that the run's manifest names; a run that was
-not audited has no manifest, and the result says so.
+not audited has no manifest, and the result says so. One that is deployed is loaded from the folder
+of its model, which nobody alters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,18 +19,32 @@ from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.features.context import MarketContext
 from sensequant.foreign_student import load_foreign_student
 from sensequant.histories import context_from_store, listings_of, read_histories
+from sensequant.ingestion.places import store_at
 from sensequant.market.intervals import DAILY
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import require_known
+from sensequant.market.store import BarStore
 from sensequant.market.symbols import is_index
 from sensequant.prediction import Prediction, predict_bars
+from sensequant.release.deployment_records import EnvironmentName
+from sensequant.release.environments import pointer_path, read_pointer
 from sensequant.release.manifest import read_manifest
-from sensequant.stages.context import Run
+from sensequant.release.models import Model, open_model
+from sensequant.stages.context import Run, settings_at
 from sensequant.stages.students_evidence import candidate_files
 from sensequant.student_file import Student, read_student
 from sensequant.windows import POOLED
 
-__all__ = ["Scored", "ScoringRequest", "score_stored"]
+__all__ = [
+    "Scored",
+    "Scorers",
+    "ScoringRequest",
+    "deployed_model",
+    "score_deployed",
+    "score_stored",
+    "scorers_of",
+    "stored_market",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,30 @@ class Scored:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Scorers:
+    """Students with the store whose bars they score.
+
+    Attributes
+    ----------
+    home, store, symbols
+        The bars; what compares symbols sees all of these.
+    owners
+        Symbols that have a student, or `universe` for one of all symbols.
+    load
+        Returns the student of an owner, verified.
+    is_audited
+        Whether a manifest vouches for them.
+    """
+
+    home: Path
+    store: BarStore
+    symbols: tuple[str, ...]
+    owners: tuple[str, ...]
+    load: Callable[[str], Student]
+    is_audited: bool
+
+
 def score_stored(run: Run, request: ScoringRequest) -> Scored:
     """Score bars of the store that the run was ingested into.
 
@@ -95,13 +134,105 @@ def score_stored(run: Run, request: ScoringRequest) -> Scored:
     LeakageError
         A session to score is one that a student learnt from.
     """
-    stored = tuple(symbol for symbol in run.store.symbols(DAILY) if not is_index(symbol))
-    symbols = request.symbols or tuple(run.symbols)
+    files = candidate_files(run)
+    scorers = Scorers(
+        home=run.folder.home,
+        store=run.store,
+        symbols=tuple(run.symbols),
+        owners=tuple(files),
+        load=lambda owner: _own_student(run, files[owner]),
+        is_audited=run.folder.manifest.exists(),
+    )
+    return _score(scorers, request)
+
+
+def score_deployed(home: Path, environment: EnvironmentName, request: ScoringRequest) -> Scored:
+    """Score bars with the model that an environment uses now; needs no file of its run.
+
+    Raises
+    ------
+    ConfigError
+        Nothing is deployed there, or a symbol has no student or is not in the store.
+    MissingBarsError, RecordError, DigestMismatchError, LeakageError
+        As `score_stored`.
+    """
+    return _score(scorers_of(home, deployed_model(home, environment)), request)
+
+
+def deployed_model(home: Path, environment: EnvironmentName) -> Model:
+    """Return the model that an environment uses now, every byte verified.
+
+    Raises
+    ------
+    ConfigError
+        Nothing is deployed there.
+    RecordError, DigestMismatchError
+        The pointer or the model is damaged.
+    """
+    pointer = read_pointer(home, environment)
+    if pointer is None:
+        raise ConfigError(
+            "nothing is deployed in this environment",
+            where=str(pointer_path(home, environment)),
+            expected="a model that was staged or promoted",
+            found="no pointer",
+            remedy="`sensequant environments` says what is where",
+        )
+    return open_model(home, pointer.model_sha256)
+
+
+def scorers_of(home: Path, model: Model) -> Scorers:
+    """Return the students of a deployed model with the store of its bars.
+
+    Raises
+    ------
+    RecordError
+        Its settings are not of this version.
+    """
+    files = model.students
+    return Scorers(
+        home=home,
+        store=store_at(home, settings_at(model.config).request.source),
+        symbols=model.record.symbols,
+        owners=tuple(files),
+        load=lambda owner: read_student(files[owner][0], sha256=files[owner][1]),
+        is_audited=True,
+    )
+
+
+def stored_market(
+    scorers: Scorers, symbols: Sequence[str] = ()
+) -> tuple[pl.DataFrame, MarketContext]:
+    """Return the adjusted final bars of these symbols, and of the model's own, with their market.
+
+    Raises
+    ------
+    MissingBarsError
+        The store has none.
+    """
+    asked = sorted({*scorers.symbols, *symbols})
+    calendar = nse_calendar()
+    histories = read_histories(scorers.store, asked, calendar)
+    tables = [each.bars for each in histories.values() if each.bars is not None]
+    if not tables:
+        raise MissingBarsError(
+            "store has no final bars to score",
+            where=str(scorers.home),
+            expected="bars that the source will not change any more",
+            remedy="ingest first: sensequant ingest",
+        )
+    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
+    context = context_from_store(scorers.store, calendar, listings=listings_of(firsts))
+    return pl.concat(tables), context
+
+
+def _score(scorers: Scorers, request: ScoringRequest) -> Scored:
+    stored = tuple(symbol for symbol in scorers.store.symbols(DAILY) if not is_index(symbol))
+    symbols = request.symbols or scorers.symbols
     for symbol in symbols:
-        require_known(symbol, stored, source=str(run.folder.home))
-    bars, context = _bars(run, tuple(dict.fromkeys((*run.symbols, *symbols))))
+        require_known(symbol, stored, source=str(scorers.home))
+    bars, context = stored_market(scorers, symbols)
     sessions = _sessions(bars, symbols, request)
-    students = _students(run, symbols, request)
     predictions = {
         owner: predict_bars(
             student,
@@ -110,32 +241,16 @@ def score_stored(run: Run, request: ScoringRequest) -> Scored:
             sessions=sessions,
             symbols=symbols if owner == POOLED else [owner],
         )
-        for owner, student in students.items()
+        for owner, student in _students(scorers, symbols, request).items()
     }
     is_simulated = any(
-        bool(run.store.read(symbol, interval=DAILY)["is_simulated"].any()) for symbol in symbols
+        bool(scorers.store.read(symbol, interval=DAILY)["is_simulated"].any()) for symbol in symbols
     )
     return Scored(
         predictions,
-        is_audited=request.student is None and run.folder.manifest.exists(),
+        is_audited=request.student is None and scorers.is_audited,
         is_simulated=is_simulated,
     )
-
-
-def _bars(run: Run, symbols: Sequence[str]) -> tuple[pl.DataFrame, MarketContext]:
-    calendar = nse_calendar()
-    histories = read_histories(run.store, sorted(symbols), calendar)
-    tables = [each.bars for each in histories.values() if each.bars is not None]
-    if not tables:
-        raise MissingBarsError(
-            "store has no final bars to score",
-            where=str(run.folder.home),
-            expected="bars that the source will not change any more",
-            remedy="ingest first: sensequant ingest",
-        )
-    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
-    context = context_from_store(run.store, calendar, listings=listings_of(firsts))
-    return pl.concat(tables), context
 
 
 def _sessions(bars: pl.DataFrame, symbols: Sequence[str], request: ScoringRequest) -> list[date]:
@@ -146,21 +261,22 @@ def _sessions(bars: pl.DataFrame, symbols: Sequence[str], request: ScoringReques
     return asked.filter(asked.is_between(first, last)).to_list()
 
 
-def _students(run: Run, symbols: Sequence[str], request: ScoringRequest) -> dict[str, Student]:
+def _students(
+    scorers: Scorers, symbols: Sequence[str], request: ScoringRequest
+) -> dict[str, Student]:
     if request.student is not None:
         return {POOLED: load_foreign_student(request.student, sha256=request.sha256)}
-    files = candidate_files(run)
-    if POOLED in files:
-        return {POOLED: _own_student(run, files[POOLED])}
-    without = [symbol for symbol in symbols if symbol not in files]
+    if POOLED in scorers.owners:
+        return {POOLED: scorers.load(POOLED)}
+    without = [symbol for symbol in symbols if symbol not in scorers.owners]
     if without:
         raise ConfigError(
             "run has no student to deploy for a symbol",
             where=", ".join(without),
-            expected=", ".join(files) or "a run whose students are trained",
+            expected=", ".join(scorers.owners) or "a run whose students are trained",
             remedy="score other symbols, or train with student.scope universe",
         )
-    return {symbol: _own_student(run, files[symbol]) for symbol in symbols}
+    return {symbol: scorers.load(symbol) for symbol in symbols}
 
 
 def _own_student(run: Run, path: Path) -> Student:

@@ -19,6 +19,7 @@ from sensequant.storage import (
     remove_unfinished,
     sha256_of,
     write_atomically,
+    write_folder,
     write_json,
     write_table,
     write_tables,
@@ -201,3 +202,38 @@ def test_what_a_killed_writer_has_left_can_be_removed(tmp_path: Path) -> None:
 
     assert [name.startswith(".b.parquet.") for name in of_b] == [True]
     assert sorted(path.name for path in tmp_path.iterdir()) == stays
+
+
+def test_folder_is_written_whole_and_read_only(tmp_path: Path) -> None:
+    """With all that is below it; nothing else lies beside it."""
+    folder = tmp_path / "new" / "folder"
+
+    write_folder(folder, {"one": b"1", "below/two": b"2"})
+
+    assert {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    } == {"one": b"1", "below/two": b"2"}
+    assert all(path.stat().st_mode & 0o222 == 0 for path in folder.rglob("*") if path.is_file())
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+
+
+def test_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    """The error says where; what was there stays, and nothing half-written does."""
+    write_folder(tmp_path / "folder", {"one": b"1"})
+
+    with pytest.raises(StorageError, match="folder was not written"):
+        write_folder(tmp_path / "folder", {"two": b"2"})
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "one"]
+
+
+def test_unfinished_folders_are_removed(tmp_path: Path) -> None:
+    """As unfinished files are."""
+    (tmp_path / ".folder.abcd1234" / "below").mkdir(parents=True)
+    (tmp_path / ".folder.abcd1234" / "below" / "one").write_bytes(b"1")
+    (tmp_path / "folder").mkdir()
+
+    remove_unfinished(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -210,3 +210,37 @@ def test_the_calendar_cannot_be_changed_and_can_be_copied() -> None:
     assert copied.offset(copied.first, 100) == calendar.offset(calendar.first, 100)
     with pytest.raises(AttributeError):
         calendar.table = calendar.table.head(1)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        ((2023, 7, 3, 3, 45), (2023, 7, 3, 10, 0), 6.25),
+        ((2023, 7, 3, 0, 0), (2023, 7, 3, 4, 0), 0.25),
+        ((2023, 7, 3, 9, 0), (2023, 7, 4, 4, 0), 1.25),
+        ((2023, 6, 30, 10, 0), (2023, 7, 3, 3, 45), 0.0),
+        ((2023, 6, 28, 3, 45), (2023, 6, 30, 10, 0), 12.5),
+        ((2023, 7, 3, 10, 0), (2023, 7, 3, 3, 45), 0.0),
+        ((2023, 11, 12, 12, 0), (2023, 11, 12, 14, 0), 1.0),
+    ],
+    ids=["session", "its beginning", "over night", "weekend", "holiday", "backwards", "Muhurat"],
+)
+def test_session_hours_are_those_in_which_it_was_open(
+    start: tuple[int, ...], end: tuple[int, ...], hours: float
+) -> None:
+    """09:15 to 15:30 in India; the evening of Diwali 2023 was open from 18:15 to 19:15."""
+    asked = (datetime(*instant, tzinfo=UTC) for instant in (start, end))  # pyright: ignore[reportArgumentType]
+
+    assert nse_calendar().hours_between(*asked) == hours
+
+
+@given(
+    start=st.datetimes(datetime(2020, 1, 1), datetime(2024, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    parts=st.tuples(*[st.timedeltas(timedelta(0), timedelta(days=20))] * 2),
+)
+def test_session_hours_add_up(start: datetime, parts: tuple[timedelta, timedelta]) -> None:
+    """Over two spans that touch, as over one."""
+    middle, end = start + parts[0], start + parts[0] + parts[1]
+    hours = nse_calendar().hours_between
+
+    assert hours(start, middle) + hours(middle, end) == pytest.approx(hours(start, end))

@@ -1,0 +1,131 @@
+"""Validation in the shadow: what a staged model said of the bars that arrived since, and was worth.
+
+Belongs here: which rows count, and the record of them. Does not belong here: measures
+(`evaluation.scoring`), labels and features (`rows`), what follows from it (`stages.readiness`).
+
+A decision counts when it falls after the close of a session that closed after the model was staged:
+neither the model nor the person who approved it can have known it. Its outcome is that of the
+labels of the run, known at their end. Nothing is traded.
+"""
+
+from datetime import datetime
+
+import polars as pl
+
+from sensequant.evaluation.scoring import ScoredPanel, classification_figures
+from sensequant.market.sessions import SessionCalendar, session_date_of
+from sensequant.records import derive_seed, frame_digest
+from sensequant.release.deployment_records import ShadowValidation
+from sensequant.rows import build_rows
+from sensequant.settings import TrainingConfig
+from sensequant.stages.context import RunSettings
+from sensequant.stages.scoring import Scorers, stored_market
+from sensequant.windows import POOLED
+
+__all__ = ["score_in_shadow", "validate_in_shadow"]
+
+_KEYS = ("symbol", "session", "session_number")
+_OUTCOME = ("label", "forward_return")
+
+
+def validate_in_shadow(
+    scorers: Scorers, settings: RunSettings, calendar: SessionCalendar, *, since: datetime
+) -> ShadowValidation:
+    """Measure the scores of a staged model on the sessions that closed after an instant.
+
+    Parameters
+    ----------
+    scorers
+        The students and their store.
+    settings
+        Of their run: features, labels, costs, how to measure.
+    calendar
+        The NSE calendar.
+    since
+        Aware instant at which the model was staged.
+
+    Raises
+    ------
+    MissingBarsError
+        The store has no final bars.
+    ConfigError
+        A symbol has no student, or the calendar does not know a year.
+    RecordError, DigestMismatchError
+        A student is not the one that was written.
+    """
+    rows = score_in_shadow(scorers, settings, calendar, since=since)
+    figures = classification_figures(_panel(rows, settings.config))
+    sessions = rows["session"].unique().sort().to_list()
+    return ShadowValidation(
+        since=since,
+        first_session=str(sessions[0]) if sessions else None,
+        last_session=str(sessions[-1]) if sessions else None,
+        n_sessions=len(sessions),
+        n_rows=rows.height,
+        n_scored=rows["score"].count(),
+        n_novel=rows.filter(reason="novel").height,
+        n_expired=rows.filter(reason="expired").height,
+        n_realised=_realised(rows).height,
+        auc=figures.auc,
+        precision=figures.precision,
+        hit_rate=figures.hit_rate,
+        brier_score=figures.brier_score,
+        rows_digest=frame_digest(rows),
+    )
+
+
+def score_in_shadow(
+    scorers: Scorers, settings: RunSettings, calendar: SessionCalendar, *, since: datetime
+) -> pl.DataFrame:
+    """Return scores and, where they are known, outcomes of the sessions that closed since.
+
+    Returns
+    -------
+    polars.DataFrame
+        symbol, session, session_number, label, forward_return, score, probability, novelty,
+        reason; by session and symbol. What is not known is null.
+    """
+    bars, context = stored_market(scorers)
+    rows = build_rows(
+        bars, settings.config, context, calendar=calendar, start=settings.request.start
+    )
+    day = session_date_of(since)
+    first = pl.lit(day) if _closes_after(calendar, since) else pl.lit(day).dt.offset_by("1d")
+    rows = rows.filter(pl.col("session") >= first)
+    scored = [_judged(scorers, owner, rows) for owner in scorers.owners]
+    return pl.concat(scored).sort("session", "symbol")
+
+
+def _closes_after(calendar: SessionCalendar, instant: datetime) -> bool:
+    day = session_date_of(instant)
+    if not calendar.is_session(day):
+        return False
+    closes = calendar.closes(day)
+    return closes is not None and closes > instant
+
+
+def _judged(scorers: Scorers, owner: str, rows: pl.DataFrame) -> pl.DataFrame:
+    mine = rows if owner == POOLED else rows.filter(symbol=owner)
+    return pl.concat(
+        [mine.select(*_KEYS, *_OUTCOME), scorers.load(owner).judge(mine)], how="horizontal"
+    )
+
+
+def _realised(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.drop_nulls(["score", *_OUTCOME])
+
+
+def _panel(rows: pl.DataFrame, config: TrainingConfig) -> ScoredPanel:
+    known = _realised(rows).with_columns(
+        scored_window=pl.lit("shadow"), is_decided=pl.col("score") >= config.backtest.threshold
+    )
+    asked = config.validation
+    return ScoredPanel(
+        rows=known,
+        block_sessions=max(config.labels.horizon_sessions, asked.min_block_sessions),
+        n_draws=asked.n_bootstrap_draws,
+        n_placebo=asked.n_placebo,
+        n_bins=asked.n_calibration_bins,
+        confidence=asked.confidence,
+        seed=derive_seed(config.seed, "shadow"),
+    )

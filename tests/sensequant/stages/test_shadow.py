@@ -1,0 +1,129 @@
+"""Facts about validation in the shadow: which decisions count, and what they were worth."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn import metrics
+
+from sensequant.evaluation.costs import round_trip_cost_frac
+from sensequant.market.intervals import DAILY
+from sensequant.market.sessions import nse_calendar
+from sensequant.release.models import open_model, pack_model, store_model
+from sensequant.stages.context import settings_at
+from sensequant.stages.scoring import Scorers, scorers_of
+from sensequant.stages.shadow import score_in_shadow, validate_in_shadow
+from sensequant.storage import sha256_of
+
+World = Any
+"""The home that the fixture `world` makes (`tests/conftest.py`)."""
+
+SINCE = datetime(2023, 6, 30, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def staged(world: World) -> Callable[[date], tuple[Scorers, Any]]:
+    """Return what delivers bars and returns the students of candidate 1 with its settings."""
+    folder = world.folder(1)
+    packed = pack_model(folder, manifest_sha256=sha256_of(folder.manifest))
+    model = store_model(world.home, packed)
+
+    def deliver(through: date) -> tuple[Scorers, Any]:
+        world.deliver(through)
+        opened = open_model(world.home, model.sha256)
+        return scorers_of(world.home, opened), settings_at(opened.config)
+
+    return deliver
+
+
+def test_figures_are_those_of_another_engine(
+    staged: Callable[[date], tuple[Scorers, Any]],
+) -> None:
+    """Outcomes counted by hand from the stored bars; the AUC by scikit-learn."""
+    scorers, settings = staged(date(2023, 10, 31))
+
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+
+    horizon, asked = settings.config.labels.horizon_sessions, settings.config
+    cost = round_trip_cost_frac(asked.costs, settings.request.start)
+    expected: dict[tuple[str, date], float] = {}
+    for symbol in scorers.symbols:
+        bars = scorers.store.read(symbol, interval=DAILY).sort("session")
+        opens, closes, days = (bars[name].to_list() for name in ("open", "close", "session"))
+        for at in range(len(days) - horizon):
+            expected[symbol, days[at]] = closes[at + horizon] / opens[at + 1] - 1
+    known = rows.drop_nulls(["score", "label"])
+    returns = np.array([expected[key] for key in known.select("symbol", "session").iter_rows()])
+    labels = returns - cost > asked.labels.threshold_frac
+    np.testing.assert_allclose(known["forward_return"].to_numpy(), returns, atol=1e-12)
+    assert found.n_realised == known.height == len(returns) > 200
+    auc = metrics.roc_auc_score(labels, known["score"].to_numpy())
+    assert found.auc.value == pytest.approx(auc)
+    assert (found.auc.lower or 1) < auc < (found.auc.upper or 0)
+    decided = known["score"].to_numpy() >= asked.backtest.threshold
+    assert found.precision.value == pytest.approx(labels[decided].mean())
+    assert found.hit_rate.value == pytest.approx((returns[decided] > 0).mean())
+
+
+@pytest.mark.parametrize(
+    ("since", "first"),
+    [
+        (datetime(2023, 7, 3, 9, 59, tzinfo=UTC), date(2023, 7, 3)),
+        (datetime(2023, 7, 3, 10, 0, tzinfo=UTC), date(2023, 7, 4)),
+        (datetime(2023, 7, 1, 8, tzinfo=UTC), date(2023, 7, 3)),
+        (datetime(2023, 7, 2, 18, 31, tzinfo=UTC), date(2023, 7, 3)),
+    ],
+    ids=["before the close", "at the close", "on a Saturday", "after midnight in India"],
+)
+def test_session_counts_that_closed_after_the_staging(
+    staged: Callable[[date], tuple[Scorers, Any]], since: datetime, first: date
+) -> None:
+    """To the instant of its close, 15:30 in India."""
+    scorers, settings = staged(date(2023, 7, 7))
+
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=since)
+
+    assert rows["session"].min() == first
+    assert rows.height == 3 * rows["session"].n_unique()
+
+
+def test_what_has_no_outcome_yet_has_no_figure(
+    staged: Callable[[date], tuple[Scorers, Any]],
+) -> None:
+    """Scored, but not realised: every figure says why it is absent, none is nought."""
+    scorers, settings = staged(date(2023, 7, 7))
+
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+
+    assert (found.n_sessions, found.n_rows, found.n_scored, found.n_realised) == (5, 15, 15, 0)
+    for figure in (found.auc, found.precision, found.hit_rate, found.brier_score):
+        assert (figure.value, figure.lower, figure.n) == (None, None, 0)
+        assert figure.reason
+
+
+def test_nothing_since_the_staging_is_nothing_found(
+    staged: Callable[[date], tuple[Scorers, Any]],
+) -> None:
+    """No session, no row, no figure."""
+    scorers, settings = staged(date(2023, 6, 30))
+
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+
+    assert (found.first_session, found.n_sessions, found.n_rows, found.n_scored) == (None, 0, 0, 0)
+
+
+def test_scores_of_the_shadow_do_not_see_what_came_later(
+    staged: Callable[[date], tuple[Scorers, Any]],
+) -> None:
+    """The same sessions, scored again after two more weeks, have the same scores."""
+    early = score_in_shadow(*staged(date(2023, 7, 7)), nse_calendar(), since=SINCE)
+    late = score_in_shadow(*staged(date(2023, 7, 21)), nse_calendar(), since=SINCE)
+
+    said = ["symbol", "session", "score", "probability", "novelty", "reason"]
+    assert (
+        late.filter(pl.col("session") <= date(2023, 7, 7)).select(said).equals(early.select(said))
+    )
