@@ -10,6 +10,7 @@ environment, then the default here.
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sensequant.errors import ConfigError
 
@@ -174,6 +175,29 @@ class Environment(BaseSettings):
         validation_alias="BREEZE_SESSION_TOKEN",
         description="API session of today; it ends at midnight in India.",
     )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="SENSEQUANT_SIGNING_KEY",
+        description="Ed25519 key that signs manifests, as 64 hexadecimal digits; a Prefect block "
+        "may hold it instead.",
+    )
+    trusted_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias="SENSEQUANT_TRUSTED_KEYS",
+        description="Public keys whose signature of a manifest counts, separated by commas; any "
+        "when empty.",
+    )
+
+    @field_validator("trusted_keys", mode="before")
+    @classmethod
+    def _trusted_keys_are_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        keys = tuple(key.strip().lower() for key in value.split(","))
+        if not all(re.fullmatch("[0-9a-f]{64}", key) for key in keys):
+            message = "public keys of 64 hexadecimal digits, separated by commas"
+            raise ValueError(message)
+        return keys
 
     @field_validator("host")
     @classmethod

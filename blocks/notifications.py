@@ -17,10 +17,11 @@ from typing import Annotated, Literal
 from prefect.blocks.abstract import NotificationBlock, NotificationError
 from pydantic import Field, SecretStr, StringConstraints
 
-# The vendor's block is registered at the server as well, so that its page offers a form for it.
+# These blocks are registered at the server as well, so that its page offers forms for them.
 from blocks.credentials import BreezeCredentials
+from blocks.signing import ManifestSigningKey
 
-__all__ = ["BreezeCredentials", "EmailTarget"]
+__all__ = ["BreezeCredentials", "EmailTarget", "ManifestSigningKey"]
 
 _TIMEOUT_SECONDS = 20.0
 

@@ -23,10 +23,12 @@ from blocks.environment import Environment
 from blocks.pages import publish_report
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
+from sensequant.evaluation.figures import Figure
 from sensequant.ingestion.backfill import BackfillReport
 from sensequant.ingestion.chunks import ChunkResult
 from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
+from sensequant.release.deployment_records import Readiness, ShadowValidation
 from sensequant.runs import RunFolder, Stage, StageRecord
 from sensequant.stages.context import RunRecord
 from sensequant.stages.ingestion import chunk_name
@@ -41,6 +43,7 @@ __all__ = [
     "show_known",
     "show_markdown",
     "show_progress",
+    "show_readiness",
     "show_run",
     "show_shares",
     "show_stage",
@@ -262,6 +265,56 @@ def show_discovery(found: Discovery) -> None:
         description=f"{found.n_mapped} of {found.n_symbols} symbols have a code; list of "
         f"{found.master_as_of}, sha256 {found.master_sha256[:12]}",
     )
+
+
+def show_readiness(found: Readiness) -> None:
+    """Show every check of a move between environments, and what the shadow found."""
+    create_table_artifact(
+        key="readiness",
+        table=[
+            {
+                "check": check.name,
+                "outcome": "pass" if check.is_passed else "fail",
+                "expected": check.expected,
+                "found": check.found,
+            }
+            for check in found.checks
+        ],
+        description=f"whether {found.run_id} is ready to {found.kind}, {found.environment}",
+    )
+    if found.shadow is not None:
+        create_table_artifact(
+            key="shadow",
+            table=_figures(_shadow(found.shadow)),
+            description=f"scores of {found.run_id} on the bars since it was staged",
+        )
+
+
+def _shadow(found: ShadowValidation) -> dict[str, Any]:
+    figures = {
+        "AUC": found.auc,
+        "precision": found.precision,
+        "hit rate": found.hit_rate,
+        "Brier score": found.brier_score,
+    }
+    return {
+        "since": found.since,
+        "first session": found.first_session,
+        "last session": found.last_session,
+        "sessions": found.n_sessions,
+        "rows": found.n_rows,
+        "scored": found.n_scored,
+        "too far from what was learnt": found.n_novel,
+        "after the student's expiry": found.n_expired,
+        "with an outcome": found.n_realised,
+        **{name: _with_interval(figure) for name, figure in figures.items()},
+    }
+
+
+def _with_interval(figure: Figure) -> str:
+    if figure.value is None or figure.lower is None or figure.upper is None:
+        return f"{_shown(figure.value)}, n {figure.n}: {figure.reason}"
+    return f"{figure.value:.4f} [{figure.lower:.4f}, {figure.upper:.4f}], n {figure.n}"
 
 
 def show_markdown(key: str, text: str, *, description: str) -> None:

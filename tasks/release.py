@@ -5,6 +5,7 @@ import platform
 from prefect import task
 from prefect.runtime import flow_run
 
+from blocks.signing import signing_key
 from sensequant.records import code_version
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from sensequant.stages import opening, release
@@ -71,7 +72,8 @@ def open_run(
 @task(task_run_name="judge evidence")
 def judge_evidence(run_id: str) -> Findings:
     """Judge the evidence by the gates and bind every artifact into the manifest."""
-    return release.audit(load_run(run_folder(run_id)), created_at=utc_now())
+    run = load_run(run_folder(run_id))
+    return release.audit(run, created_at=utc_now(), signing_key=signing_key())
 
 
 @task(task_run_name="write briefing")

@@ -24,6 +24,7 @@ from sensequant.cli.decision_commands import register_decision_commands
 from sensequant.cli.model_commands import register_model_commands
 from sensequant.cli.output import console_for, print_error, print_facts, print_table
 from sensequant.cli.place import Machine, Place
+from sensequant.cli.promotion_commands import register_promotion_commands
 from sensequant.errors import ConfigError, SenseQuantError
 
 __all__ = ["app", "main"]
@@ -47,6 +48,7 @@ app.command(features_app)
 register_data_commands(app)
 register_decision_commands(app)
 register_model_commands(app)
+register_promotion_commands(app)
 
 
 @app.command(group="Runs")
@@ -125,7 +127,7 @@ def show(
 
 @app.command(group="Runs")
 def verify(run: str, /, *, place: Place | None = None) -> int:
-    """Check every file of a run against its manifest; exit with 1 if one differs.
+    """Check every file of a run against its manifest, and who signed that; exit with 1 if not so.
 
     Parameters
     ----------
@@ -136,14 +138,19 @@ def verify(run: str, /, *, place: Place | None = None) -> int:
     """
     from sensequant.cli.stored import find_run  # noqa: PLC0415
     from sensequant.release.manifest import verify_manifest  # noqa: PLC0415
+    from sensequant.release.signature import verify_signature  # noqa: PLC0415
 
-    folder = find_run((place or Place()).environment().home, run)
+    env = (place or Place()).environment()
+    folder = find_run(env.home, run)
     problems = verify_manifest(folder)
+    signature = verify_signature(folder, trusted=env.trusted_keys)
     console = console_for(sys.stdout)
     print_facts(console, [("run", folder.run_id)])
     print_facts(console, [(problem.kind.value, problem.path) for problem in problems])
     print_facts(console, [("manifest", "fail" if problems else "ok, every file is as it says")])
-    return EXIT_FAILED if problems else 0
+    said = signature.words if signature.is_acceptable else f"fail, {signature.words}"
+    print_facts(console, [("signature", said)])
+    return EXIT_FAILED if problems or not signature.is_acceptable else 0
 
 
 @app.command(group="Machine")

@@ -6,7 +6,7 @@ so that the help does not wait for the libraries that know.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -91,7 +91,10 @@ class PredictArguments:
     Parameters
     ----------
     run
-        The run whose students score; its bars come from the store that it was ingested into.
+        The run whose students score, latest when left out; its bars come from the store that it was
+        ingested into.
+    env
+        The environment whose model scores, in place of a run: staging or production.
     student
         A student's file from elsewhere, in place of those of the run; it is tried out in a process
         of its own before it is loaded here.
@@ -107,7 +110,8 @@ class PredictArguments:
         File to write the scores to: .parquet or .csv.
     """
 
-    run: str = "latest"
+    run: str | None = None
+    env: Literal["staging", "production"] | None = None
     student: Path | None = None
     sha256: str | None = None
     symbols: str | None = None

@@ -208,7 +208,7 @@ def predict(
     place: Place | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Score stored bars with the students of a run, or with a student's file.
+    """Score stored bars with the model of an environment or a run, or with a student's file.
 
     Parameters
     ----------

@@ -14,11 +14,18 @@ from rich.console import Console
 
 from sensequant.cli.arguments import PredictArguments
 from sensequant.cli.output import Fact, print_facts, print_table
-from sensequant.cli.stored import find_run
+from sensequant.cli.stored import LATEST, find_run
 from sensequant.errors import ConfigError
 from sensequant.market.symbols import parse_symbols
+from sensequant.release.deployment_records import EnvironmentName
 from sensequant.stages.context import load_run
-from sensequant.stages.scoring import Scored, ScoringRequest, score_stored
+from sensequant.stages.scoring import (
+    Scored,
+    ScoringRequest,
+    deployed_model,
+    score_deployed,
+    score_stored,
+)
 from sensequant.storage import write_atomically, write_table
 
 __all__ = ["show_prediction"]
@@ -44,17 +51,38 @@ def show_prediction(
     SenseQuantError
         Nothing can be scored; the message says why.
     """
-    run = load_run(find_run(home, arguments.run))
-    scored = score_stored(run, _request(arguments))
+    scored, whose = _score(home, arguments)
     if arguments.output is not None:
         _write(arguments.output, scored.rows)
     if is_json:
-        console.out(json.dumps(_as_json(scored, run.folder.run_id), indent=2))
+        console.out(json.dumps(_as_json(scored, whose), indent=2))
         return 0
-    print_facts(console, _facts(scored, run.folder.run_id, arguments))
+    print_facts(console, _facts(scored, whose, arguments))
     _print_rows(console, scored.rows)
     _print_drift(console, scored)
     return 0
+
+
+def _score(home: Path, arguments: PredictArguments) -> tuple[Scored, dict[str, str]]:
+    request = _request(arguments)
+    if arguments.env is None:
+        run = load_run(find_run(home, arguments.run or LATEST))
+        return score_stored(run, request), {"run_id": run.folder.run_id}
+    if arguments.run is not None or arguments.student is not None:
+        raise ConfigError(
+            "whose model scores was said twice",
+            where="--env, --run, --student",
+            expected="one of them",
+            found=f"--env {arguments.env} and another one",
+        )
+    environment = EnvironmentName(arguments.env)
+    scored = score_deployed(home, environment, request)
+    model = deployed_model(home, environment)
+    return scored, {
+        "environment": environment.value,
+        "run_id": model.record.run_id,
+        "model": model.sha256,
+    }
 
 
 def _request(arguments: PredictArguments) -> ScoringRequest:
@@ -93,7 +121,7 @@ def _write(path: Path, rows: pl.DataFrame) -> None:
         )
 
 
-def _facts(scored: Scored, run_id: str, arguments: PredictArguments) -> list[Fact]:
+def _facts(scored: Scored, whose: dict[str, str], arguments: PredictArguments) -> list[Fact]:
     parts = scored.predictions.values()
     counts = [
         f"{sum(part.n_scored for part in parts)} scored",
@@ -101,7 +129,7 @@ def _facts(scored: Scored, run_id: str, arguments: PredictArguments) -> list[Fac
         f"{sum(part.n_expired for part in parts)} after the student's expiry",
     ]
     facts = [
-        ("run", run_id),
+        *(("run" if name == "run_id" else name, value) for name, value in whose.items()),
         ("student", str(arguments.student or ", ".join(scored.predictions))),
         ("rows", ", ".join(counts)),
     ]
@@ -152,10 +180,10 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def _as_json(scored: Scored, run_id: str) -> dict[str, Any]:
+def _as_json(scored: Scored, whose: dict[str, str]) -> dict[str, Any]:
     rows = scored.rows.with_columns(pl.col("session").cast(pl.String))
     return {
-        "run_id": run_id,
+        **whose,
         "is_audited": scored.is_audited,
         "is_simulated": scored.is_simulated,
         "rows": rows.to_dicts(),

@@ -11,6 +11,8 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from sensequant.records import digest_of
 from sensequant.release.briefing import BriefingInputs, build_briefing, write_briefing
 from sensequant.release.evidence import (
@@ -29,6 +31,7 @@ from sensequant.release.manifest import (
 )
 from sensequant.release.registry import Registry
 from sensequant.release.registry_records import RunResult
+from sensequant.release.signature import sign_manifest
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages.certificate import read_twins
 from sensequant.stages.context import Findings, Run, RunRecord
@@ -45,11 +48,7 @@ from sensequant.units import UnitRecord
 
 __all__ = ["NOT_DONE_YET", "audit", "brief", "close", "judge_run", "registry_of"]
 
-NOT_DONE_YET = [
-    "The manifest is not signed.",
-    "The candidate is not compared with a champion in production.",
-    "Staging, promotion and rollback are not there yet.",
-]
+NOT_DONE_YET = ["The candidate is not compared with a champion in production."]
 
 _SUMMARY = "validation/validation_summary.json"
 _TESTS = "significance/stat_tests.json"
@@ -57,8 +56,18 @@ _STRESS = "stress/stress_summary.json"
 _GATES = "audit/gates.json"
 
 
-def audit(run: Run, *, created_at: datetime) -> Findings:
-    """Judge the evidence by the gates, write the report, and bind everything into the manifest."""
+def audit(run: Run, *, created_at: datetime, signing_key: SecretStr | None = None) -> Findings:
+    """Judge the evidence by the gates, write the report, and bind everything into the manifest.
+
+    Parameters
+    ----------
+    run
+        The run, with the evidence of its stages.
+    created_at
+        Aware instant of the manifest.
+    signing_key
+        Signs the manifest; None leaves it unsigned, and the findings say so.
+    """
     reports, stages = _reports(run), _stages_before(run, Stage.RELEASE_AUDIT)
     verdict = judge_run(run)
     write_json(run.folder.audit / "gates.json", verdict)
@@ -70,6 +79,9 @@ def audit(run: Run, *, created_at: datetime) -> Findings:
         run.folder, verdict=verdict, facts=_facts(run, stages), created_at=created_at
     )
     write_manifest(run.folder, manifest)
+    # A signature of an earlier audit is one of another manifest.
+    run.folder.signature.unlink(missing_ok=True)
+    signed = None if signing_key is None else sign_manifest(run.folder, signing_key)
     return Findings(
         values={
             "verdict": verdict.decision,
@@ -78,6 +90,7 @@ def audit(run: Run, *, created_at: datetime) -> Findings:
             "gates_undetermined": verdict.n_undetermined,
             "n_artifacts": len(manifest.artifacts),
             "evidence_digest": manifest.evidence_digest,
+            "signed_by": "nobody" if signed is None else signed.public_key,
         },
         not_done_yet=NOT_DONE_YET,
     )

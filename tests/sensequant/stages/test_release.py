@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import SecretStr
 
 from sensequant.errors import MissingBarsError
 from sensequant.records import Outcome, digest_of
@@ -20,6 +21,7 @@ from sensequant.release.manifest import (
     verify_manifest,
 )
 from sensequant.release.registry_records import CandidateRun
+from sensequant.release.signature import SignatureState, public_key_of, verify_signature
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages import release
 from sensequant.stages.context import Run, RunRecord, RunSettings
@@ -27,6 +29,7 @@ from sensequant.storage import read_json, read_table, sha256_of, write_json, wri
 from sensequant.units import UnitRecord, write_units
 
 AT = datetime(2025, 2, 3, 4, 5, tzinfo=UTC)
+KEY = SecretStr("11" * 32)
 
 
 def findings_of(run: Run, stage: Stage) -> dict[str, Any]:
@@ -129,6 +132,7 @@ def test_findings_are_counted_in_verdict_and_manifest(whole: Run) -> None:
                 "seed": facts.seed,
             }
         ),
+        "signed_by": "nobody",
     }
     assert facts.seed == whole.config.seed
     assert facts.config_digest == digest_of(whole.config)
@@ -427,3 +431,17 @@ def test_a_briefing_is_json_and_says_what_the_page_says(whole: Run) -> None:
 
     assert briefing["recommendation"] in page_of(whole)
     assert briefing["verdict"]["decision"] in page_of(whole)
+
+
+def test_audit_signs_the_manifest_where_there_is_a_key(copied: Run) -> None:
+    """The signature alters nothing that was judged; without a key, the one of before is gone."""
+    before = read_manifest(copied.folder).evidence_digest
+    findings = release.audit(copied, created_at=AT, signing_key=KEY)
+
+    assert findings.values["signed_by"] == public_key_of(KEY)
+    assert verify_signature(copied.folder).state is SignatureState.VALID
+    assert verify_manifest(copied.folder) == []
+    assert read_manifest(copied.folder).evidence_digest == before
+
+    assert release.audit(copied, created_at=AT).values["signed_by"] == "nobody"
+    assert verify_signature(copied.folder).state is SignatureState.UNSIGNED

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from sklearn import metrics
+from sklearn import metrics as untyped_metrics
 
 from sensequant.evaluation.costs import round_trip_cost_frac
 from sensequant.market.intervals import DAILY
@@ -18,6 +18,7 @@ from sensequant.stages.scoring import Scorers, scorers_of
 from sensequant.stages.shadow import score_in_shadow, validate_in_shadow
 from sensequant.storage import sha256_of
 
+metrics: Any = untyped_metrics
 World = Any
 """The home that the fixture `world` makes (`tests/conftest.py`)."""
 
