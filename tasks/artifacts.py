@@ -280,7 +280,7 @@ def show_readiness(found: Readiness) -> None:
             }
             for check in found.checks
         ],
-        description=f"whether {found.run_id} is ready to {found.kind}, {found.environment}",
+        description=f"checks before {found.kind} of {found.run_id} to {found.environment}",
     )
     if found.shadow is not None:
         create_table_artifact(

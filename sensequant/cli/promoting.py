@@ -154,7 +154,9 @@ def _print_checks(console: Console, found: Readiness) -> None:
         [check.name, "pass" if check.is_passed else "fail", check.expected, check.found]
         for check in found.checks
     ]
-    print_facts(console, [("run", found.run_id), (f"ready to {found.kind}", _verdict(found))])
+    print_facts(
+        console, [("run", found.run_id), (f"ready to {found.kind.in_words}", _verdict(found))]
+    )
     print_table(console, _CHECKS, rows)
 
 

@@ -43,6 +43,11 @@ class DeploymentKind(StrEnum):
     PROMOTE = "promote"
     ROLLBACK = "rollback"
 
+    @property
+    def in_words(self) -> str:
+        """What somebody does who deploys so."""
+        return "roll back" if self is DeploymentKind.ROLLBACK else self.value
+
 
 class DeploymentOutcome(StrEnum):
     """How a deployment ended; one that was killed on its way has no outcome until the next look."""

@@ -181,7 +181,7 @@ def _require_deployable(intent: Intent, candidate: CandidateRun) -> None:
     states = DEPLOYABLE[intent.kind]
     if candidate.status not in states:
         raise RegistryError(
-            f"candidate is in no state to {intent.kind}",
+            f"candidate is in no state to {intent.kind.in_words}",
             where=candidate.run_id,
             expected=" or ".join(states),
             found=candidate.status,

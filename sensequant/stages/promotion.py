@@ -176,7 +176,11 @@ def _stand(at_desk: Desk) -> Stand:
             raise RegistryError("nothing is in staging", where=str(at_desk.home))
         model = at_desk.staged_model()
         return validate_in_shadow(
-            scorers_of(at_desk.home, model), settings_at(model.config), nse_calendar(), since=since
+            scorers_of(at_desk.home, model),
+            settings_at(model.config),
+            nse_calendar(),
+            since=since,
+            until=at_desk.at,
         )
 
     return Stand(
@@ -218,7 +222,7 @@ def _require_ready(found: Readiness) -> None:
     if not found.failures:
         return
     error = NotReadyError(
-        f"candidate is not ready to {found.kind}",
+        f"candidate is not ready to {found.kind.in_words}",
         where=found.run_id,
         expected=f"all {len(found.checks)} checks pass",
         found="; ".join(

@@ -293,7 +293,10 @@ def _data(
     calendar = nse_calendar()
     closed = last_closed_session(calendar, at)
     lasts = [
-        max(store.read(symbol, interval=DAILY, final_only=True)["session"].to_list(), default=None)
+        max(
+            store.read(symbol, interval=DAILY, end=closed, final_only=True)["session"].to_list(),
+            default=None,
+        )
         for symbol in symbols
     ]
     known = [last for last in lasts if last is not None]

@@ -13,6 +13,7 @@ from datetime import datetime
 import polars as pl
 
 from sensequant.evaluation.scoring import ScoredPanel, classification_figures
+from sensequant.ingestion.ranges import last_closed_session
 from sensequant.market.sessions import SessionCalendar, session_date_of
 from sensequant.records import derive_seed, frame_digest
 from sensequant.release.deployment_records import ShadowValidation
@@ -29,9 +30,14 @@ _OUTCOME = ("label", "forward_return")
 
 
 def validate_in_shadow(
-    scorers: Scorers, settings: RunSettings, calendar: SessionCalendar, *, since: datetime
+    scorers: Scorers,
+    settings: RunSettings,
+    calendar: SessionCalendar,
+    *,
+    since: datetime,
+    until: datetime,
 ) -> ShadowValidation:
-    """Measure the scores of a staged model on the sessions that closed after an instant.
+    """Measure the scores of a staged model on the sessions that closed between two instants.
 
     Parameters
     ----------
@@ -43,6 +49,8 @@ def validate_in_shadow(
         The NSE calendar.
     since
         Aware instant at which the model was staged.
+    until
+        Aware instant of the question: of what a store says of later sessions, nothing is read.
 
     Raises
     ------
@@ -53,7 +61,7 @@ def validate_in_shadow(
     RecordError, DigestMismatchError
         A student is not the one that was written.
     """
-    rows = score_in_shadow(scorers, settings, calendar, since=since)
+    rows = score_in_shadow(scorers, settings, calendar, since=since, until=until)
     figures = classification_figures(_panel(rows, settings.config))
     sessions = rows["session"].unique().sort().to_list()
     return ShadowValidation(
@@ -75,9 +83,14 @@ def validate_in_shadow(
 
 
 def score_in_shadow(
-    scorers: Scorers, settings: RunSettings, calendar: SessionCalendar, *, since: datetime
+    scorers: Scorers,
+    settings: RunSettings,
+    calendar: SessionCalendar,
+    *,
+    since: datetime,
+    until: datetime,
 ) -> pl.DataFrame:
-    """Return scores and, where they are known, outcomes of the sessions that closed since.
+    """Return scores and, where they are known, outcomes of the sessions that closed in between.
 
     Returns
     -------
@@ -86,8 +99,10 @@ def score_in_shadow(
         reason; by session and symbol. What is not known is null.
     """
     bars, context = stored_market(scorers)
+    # A simulated market is generated beyond the present: that would be leakage.
+    known = bars.filter(pl.col("session") <= last_closed_session(calendar, until))
     rows = build_rows(
-        bars, settings.config, context, calendar=calendar, start=settings.request.start
+        known, settings.config, context, calendar=calendar, start=settings.request.start
     )
     day = session_date_of(since)
     first = pl.lit(day) if _closes_after(calendar, since) else pl.lit(day).dt.offset_by("1d")

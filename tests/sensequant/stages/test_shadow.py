@@ -23,6 +23,7 @@ World = Any
 """The home that the fixture `world` makes (`tests/conftest.py`)."""
 
 SINCE = datetime(2023, 6, 30, 12, tzinfo=UTC)
+UNTIL = datetime(2023, 12, 29, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def test_figures_are_those_of_another_engine(
     """Outcomes counted by hand from the stored bars; the AUC by scikit-learn."""
     scorers, settings = staged(date(2023, 10, 31))
 
-    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
-    rows = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
 
     horizon, asked = settings.config.labels.horizon_sessions, settings.config
     cost = round_trip_cost_frac(asked.costs, settings.request.start)
@@ -86,7 +87,7 @@ def test_session_counts_that_closed_after_the_staging(
     """To the instant of its close, 15:30 in India."""
     scorers, settings = staged(date(2023, 7, 7))
 
-    rows = score_in_shadow(scorers, settings, nse_calendar(), since=since)
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=since, until=UNTIL)
 
     assert rows["session"].min() == first
     assert rows.height == 3 * rows["session"].n_unique()
@@ -98,7 +99,7 @@ def test_what_has_no_outcome_yet_has_no_figure(
     """Scored, but not realised: every figure says why it is absent, none is nought."""
     scorers, settings = staged(date(2023, 7, 7))
 
-    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
 
     assert (found.n_sessions, found.n_rows, found.n_scored, found.n_realised) == (5, 15, 15, 0)
     for figure in (found.auc, found.precision, found.hit_rate, found.brier_score):
@@ -112,7 +113,7 @@ def test_nothing_since_the_staging_is_nothing_found(
     """No session, no row, no figure."""
     scorers, settings = staged(date(2023, 6, 30))
 
-    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE)
+    found = validate_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
 
     assert (found.first_session, found.n_sessions, found.n_rows, found.n_scored) == (None, 0, 0, 0)
 
@@ -121,10 +122,37 @@ def test_scores_of_the_shadow_do_not_see_what_came_later(
     staged: Callable[[date], tuple[Scorers, Any]],
 ) -> None:
     """The same sessions, scored again after two more weeks, have the same scores."""
-    early = score_in_shadow(*staged(date(2023, 7, 7)), nse_calendar(), since=SINCE)
-    late = score_in_shadow(*staged(date(2023, 7, 21)), nse_calendar(), since=SINCE)
+    early = score_in_shadow(*staged(date(2023, 7, 7)), nse_calendar(), since=SINCE, until=UNTIL)
+    late = score_in_shadow(*staged(date(2023, 7, 21)), nse_calendar(), since=SINCE, until=UNTIL)
 
     said = ["symbol", "session", "score", "probability", "novelty", "reason"]
     assert (
         late.filter(pl.col("session") <= date(2023, 7, 7)).select(said).equals(early.select(said))
     )
+
+
+@pytest.mark.parametrize(
+    ("until", "last"),
+    [
+        (datetime(2023, 7, 21, 9, 59, tzinfo=UTC), date(2023, 7, 20)),
+        (datetime(2023, 7, 21, 10, 0, tzinfo=UTC), date(2023, 7, 21)),
+    ],
+    ids=["before the close", "at the close"],
+)
+def test_nothing_is_read_of_what_is_still_to_come(
+    staged: Callable[[date], tuple[Scorers, Any]], until: datetime, last: date
+) -> None:
+    """A store that holds later bars, as that of a simulated market does, is cut at the question."""
+    scorers, settings = staged(date(2023, 10, 31))
+    whole = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
+
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=until)
+
+    assert rows["session"].max() == last
+    horizon = settings.config.labels.horizon_sessions
+    newest = nse_calendar().offset(last, -horizon)
+    known = whole.with_columns(
+        pl.when(pl.col("session") <= newest).then(pl.col(name)).alias(name)
+        for name in ("label", "forward_return")
+    )
+    assert rows.equals(known.filter(pl.col("session") <= last))
