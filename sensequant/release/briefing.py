@@ -33,6 +33,7 @@ from sensequant.release.briefing_model import (
 from sensequant.release.certificate import TwinRecord, certificate_of, shown_figure
 from sensequant.release.evidence import Reports
 from sensequant.release.gates import Decision, GateOutcome, Verdict
+from sensequant.release.reasons import reasons_of
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.storage import write_atomically, write_json
 from sensequant.stress.resilience import StressSummary
@@ -99,6 +100,7 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
     failed = next((stage for stage in inputs.stages if stage.outcome is StageOutcome.FAILED), None)
     missing = _missing_stages(inputs)
     reports, simulated = inputs.reports, inputs.is_simulated
+    for_, against = reasons_of(() if inputs.verdict is None else inputs.verdict.gates)
     return Briefing(
         is_simulated=simulated,
         run_id=inputs.run_id,
@@ -107,6 +109,8 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
         failed_stage=None if failed is None else failed.stage,
         error=None if failed is None else _error_of(failed),
         recommendation=_recommendation(inputs.verdict, failed),
+        reasons_for=for_,
+        reasons_against=against,
         verdict=inputs.verdict,
         manifest_sha256=inputs.manifest_sha256,
         evidence_digest=inputs.evidence_digest,

@@ -11,6 +11,7 @@ from datetime import date, datetime
 
 from sensequant.records import Finite, Outcome, Record
 from sensequant.release.gates import Decision, Verdict
+from sensequant.release.reasons import Reason
 from sensequant.runs import Stage, StageOutcome
 
 __all__ = [
@@ -140,6 +141,8 @@ class Briefing(Section):
     failed_stage: Stage | None
     error: str | None
     recommendation: str
+    reasons_for: tuple[Reason, ...] = ()
+    reasons_against: tuple[Reason, ...] = ()
     verdict: Verdict | None
     manifest_sha256: str | None
     evidence_digest: str | None

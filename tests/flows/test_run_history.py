@@ -31,6 +31,7 @@ STOCKS = ("SIM01", "SIM02", "SIM03")
 BARS = (*STOCKS, "NIFTY50", "NIFTY50TRI")
 TASKS_OF = {
     Stage.DATA_INGESTION: {
+        "bars brought before",
         "plan chunks",
         *(f"chunk {symbol}" for symbol in BARS),
         *(f"bars {symbol}" for symbol in BARS),

@@ -113,6 +113,20 @@ def test_complete_run_has_every_part(inputs: BriefingInputs) -> None:
     assert "c" * 64 in page
 
 
+def test_the_strongest_reasons_stand_on_the_page(inputs: BriefingInputs) -> None:
+    """Those of the gates, in the words of the gates; a run without a verdict has none."""
+    briefing = build_briefing(inputs)
+    page = render_markdown(briefing)
+    assert briefing.verdict is not None
+    words = {f"{gate.question} {gate.reason}" for gate in briefing.verdict.gates}
+
+    assert 0 < len(briefing.reasons_for) <= 3
+    assert {each.words for each in briefing.reasons_for} <= words
+    assert f"1. {briefing.reasons_for[0].words}" in page
+    assert ("None: no gate says so." in page) is (not briefing.reasons_against)
+    assert build_briefing(dataclasses.replace(inputs, verdict=None)).reasons_for == ()
+
+
 def test_figures_are_copied_with_interval_count_and_reason(
     inputs: BriefingInputs, reports: Reports
 ) -> None:

@@ -102,7 +102,9 @@ def test_a_helper_that_is_killed_is_replaced(trained: Run, helpers: Helpers) -> 
     """Its window is left to do and says what happened; the next one is trained."""
     order = order_of(trained, windows_of(trained, is_skipped=False)[0])
     expected = helpers.do(order)
-    (process,) = psutil.Process().children()
+    (process,) = (
+        child for child in psutil.Process().children() if "helpers" in " ".join(child.cmdline())
+    )
     process.send_signal(signal.SIGKILL)
 
     with pytest.raises(HelperDiedError, match="exit code -9"):
