@@ -6,7 +6,7 @@ Belongs here: wording and rounding. Does not belong here: any figure (`calibrati
 from collections.abc import Iterable, Sequence
 
 from sensequant.calibration.request import CalibrationRequest
-from sensequant.calibration.summary import CalibrationSummary, Judged, Rate
+from sensequant.calibration.summary import CalibrationSummary, Earned, Judged, Rate
 from sensequant.evaluation.figures import Figure
 
 __all__ = ["CHART_NAME", "render_calibration"]
@@ -16,6 +16,10 @@ CHART_NAME = "power.svg"
 _ABOUT_GATES = (
     "What each gate said of these worlds; `alone` counts those in which no other gate stood in "
     "the way of an approval."
+)
+_ABOUT_EARNINGS = (
+    "The same worlds by the yearly net Sharpe ratio that the oracle earned in the world itself, "
+    "luck included:"
 )
 _ANSWERS = {True: "holds", False: "**does not hold**", None: "not decided"}
 
@@ -43,6 +47,19 @@ def render_calibration(summary: CalibrationSummary) -> str:
             _verdicts(summary.levels),
             "Which gates stood in the way:",
             _obstacles(summary.levels),
+            _ABOUT_EARNINGS,
+            _table(
+                ("oracle earned", "worlds", "approve", "interval"),
+                (
+                    (
+                        _range(one),
+                        str(one.approved.n),
+                        f"{one.approved.count} ({_share(one.approved)})",
+                        _interval(one.approved),
+                    )
+                    for one in summary.earned
+                ),
+            ),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -133,6 +150,14 @@ def _obstacles(rows: Sequence[Judged]) -> str:
             (f"{row.oracle_sharpe_asked:g}", *(str(counts.get(name, 0)) for name in names))
             for row, counts in zip(rows, found, strict=True)
         ),
+    )
+
+
+def _range(one: Earned) -> str:
+    if one.at_least is None:
+        return f"less than {one.below:g}"
+    return (
+        f"{one.at_least:g} and more" if one.below is None else f"{one.at_least:g} to {one.below:g}"
     )
 
 

@@ -10,6 +10,7 @@ Nothing is fitted: the power curve is its counts.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import polars as pl
@@ -27,6 +28,7 @@ __all__ = [
     "CONFIDENCE",
     "Answer",
     "CalibrationSummary",
+    "Earned",
     "GateRates",
     "Judged",
     "Rate",
@@ -44,6 +46,7 @@ _MOST_APPROVED_UPPER = 0.10
 _FEWEST_WALKS = 200
 _LEAST_POWER = 0.80
 _SHARPE_TO_SEE = 3.0
+_EARNINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 
 class Rate(Record):
@@ -82,6 +85,15 @@ class Judged(Record):
     """What the oracle earned in these very worlds."""
 
 
+class Earned(Record):
+    """Verdicts on worlds with an edge in which the oracle earned about the same."""
+
+    at_least: Finite | None
+    below: Finite | None
+    """Bounds of the oracle's yearly net Sharpe ratio; None where open."""
+    approved: Rate
+
+
 class Answer(Record):
     """Whether something that is demanded of the verdict holds; None while it is not decided."""
 
@@ -99,6 +111,7 @@ class CalibrationSummary(Record):
     n_judged: int
     walks: Judged
     levels: tuple[Judged, ...]
+    earned: tuple[Earned, ...]
     worths: tuple[EdgeWorth, ...]
     answers: tuple[Answer, ...]
     confidence: Finite
@@ -132,6 +145,7 @@ def summarise(
         n_judged=len(records),
         walks=walks,
         levels=levels,
+        earned=tuple(_by_earnings(records)),
         worths=tuple(worths),
         answers=(_false_approvals(walks.approved), _power(levels, request)),
         confidence=CONFIDENCE,
@@ -180,6 +194,21 @@ def _judged(sharpe: float | None, records: Sequence[WorldRecord]) -> Judged:
         net_sharpe=_mean([one.net_sharpe for one in records], "mean annual Sharpe ratio"),
         oracle_sharpe=_mean([one.oracle_sharpe for one in records], "mean annual Sharpe ratio"),
     )
+
+
+def _by_earnings(records: Sequence[WorldRecord]) -> Iterable[Earned]:
+    edged = [one for one in records if one.world.truth is Truth.EDGE]
+    for at_least, below in pairwise((None, *_EARNINGS, None)):
+        inside = [
+            one.is_approved
+            for one in edged
+            if one.oracle_sharpe is not None
+            and (at_least is None or one.oracle_sharpe >= at_least)
+            and (below is None or one.oracle_sharpe < below)
+        ]
+        if inside:
+            approved = rate(sum(inside), len(inside))
+            yield Earned(at_least=at_least, below=below, approved=approved)
 
 
 def _gate_rates(records: Sequence[WorldRecord]) -> Iterable[GateRates]:

@@ -156,6 +156,21 @@ def test_power_is_judged_at_three_years_and_fifty_symbols(
     assert summarise(request, records, [WORTH]).answers[1].holds is holds
 
 
+def test_worlds_are_counted_by_what_the_oracle_earned_in_them() -> None:
+    """By hand: 2, 3, 4 and 5 fall into bins from their own value on; walks are left out."""
+    records = [record(number, (PASS, PASS), sharpe=3.0) for number in range(3)]
+    records += [record(3, (OPEN, PASS), sharpe=3.0), *walks((PASS, PASS))]
+
+    earned = summarise(CalibrationRequest(oracle_sharpes=(3.0,)), records, [WORTH]).earned
+
+    assert [(one.at_least, one.below, one.approved.count, one.approved.n) for one in earned] == [
+        (2.0, 3.0, 1, 1),
+        (3.0, 4.0, 1, 1),
+        (4.0, 5.0, 1, 1),
+        (5.0, None, 0, 1),
+    ]
+
+
 def test_the_page_says_what_is_missing_and_that_all_is_invented() -> None:
     """Counts with intervals, gates, the demand and its answer."""
     request = CalibrationRequest(n_worlds=3, n_edge_worlds=1, oracle_sharpes=(3.0,))
@@ -168,6 +183,7 @@ def test_the_page_says_what_is_missing_and_that_all_is_invented() -> None:
     assert "| none | 0 | 2 | 1 (50.0%) | 1.3% to 98.7% | 0 (0.0%) | 1 (50.0%) |" in page
     assert "| `auc` | 1 (50.0%) | 1.3% to 98.7% | 0 (0.0%) | 1 (50.0%) | 1 |" in page
     assert "| 3 | 0 | 1 |" in page
+    assert "| 2 to 3 | 1 | 0 (0.0%) | 0.0% to 97.5% |" in page
     assert "not decided" in page
 
 
