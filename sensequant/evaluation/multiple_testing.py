@@ -68,6 +68,8 @@ BY_CONTENDER_SCHEMA = pl.Schema({"contender": pl.String, "is_own": pl.Boolean} |
 """`estimate` is the mean net return over the benchmark, as a fraction per year."""
 
 _RESIDUAL_NOISE = 1e-12
+_ROUNDING = 1e-14
+"""Returns nearer to each other than this differ by rounding of the equity, which is near one."""
 _NO_BENCHMARK = "no benchmark"
 
 
@@ -367,7 +369,9 @@ def _few(n: int, config: SignificanceConfig) -> str:
 
 
 def _varies_in_every_half(returns: _Floats, n_blocks: int) -> bool:
-    flat = np.stack([np.ptp(block, axis=0) == 0 for block in np.array_split(returns, n_blocks)])
+    blocks = np.array_split(returns, n_blocks)
+    # Cash alone earns the same in every session, but for the rounding of its equity.
+    flat = np.stack([np.ptp(block, axis=0) <= _ROUNDING for block in blocks])
     # Blocks that stand still, half of them or more, could be one half.
     return bool((flat.sum(axis=0) < n_blocks // 2).all())
 

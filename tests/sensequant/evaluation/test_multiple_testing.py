@@ -359,3 +359,21 @@ def test_no_edge_anywhere_is_rarely_discovered() -> None:
     )
 
     assert claims <= 8
+
+
+def test_cash_stands_still_although_its_equity_is_rounded() -> None:
+    """A contender in cash for half of the blocks has no Sharpe ratio in a half that has none."""
+    rng = np.random.default_rng(5)
+    returns = rng.normal(0.0005, 0.01, (320, 3))
+    equity = 1e7 * 1.00025 ** np.arange(201)
+    returns[:200, 0] = equity[1:] / equity[:-1] - 1
+    frame = pl.DataFrame({"session": range(320), "benchmark_return": [0.0] * 320})
+    tried = pl.DataFrame({"session": range(320)} | {f"c{n}": returns[:, n] for n in range(3)})
+
+    found = overfitting_probability(
+        Contenders.of(frame, tried, None), SignificanceConfig(), reason=None
+    )
+
+    assert np.ptp(returns[:200, 0]) > 0
+    assert found.estimate is None
+    assert "do not vary in some half" in (found.reason or "")
