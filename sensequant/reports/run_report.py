@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from sensequant.evaluation.figures import Figure, absent_figure
 from sensequant.evaluation.hypotheses import SignificanceReport
@@ -26,6 +26,7 @@ from sensequant.reports.models import (
     teachers_section,
     window_funnel_section,
 )
+from sensequant.reports.page import Headline, Page, Tile, render_page
 from sensequant.reports.performance import (
     Portfolio,
     calibration_section,
@@ -106,22 +107,6 @@ class ReportInput:
     models: ModelEvidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    name: str
-    value: str
-    interval: str
-    n: str
-
-
-@dataclass(frozen=True, slots=True)
-class _VerdictView:
-    kind: str
-    word: str
-    headline: str
-    reasons: tuple[str, ...]
-
-
 def build_report(report: ReportInput) -> str:
     """Return the page as HTML.
 
@@ -130,17 +115,24 @@ def build_report(report: ReportInput) -> str:
     report
         What the stages found.
     """
-    environment = Environment(
-        loader=PackageLoader("sensequant", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
+    span = Markup('<span class="whole">{}</span>')
+    heading = Markup("{}, {} to {}, horizon {}").format(
+        report.universe,
+        span.format(report.start),
+        span.format(report.end),
+        span.format(f"{report.horizon_sessions} sessions"),
     )
-    return environment.get_template("run_report.html.j2").render(
-        report=report,
-        verdict=_verdict_view(report.verdict),
-        tiles=_tiles(report),
-        sections=_sections(report),
+    return render_page(
+        Page(
+            title=f"{report.universe}, {report.start} to {report.end}",
+            heading=heading,
+            subtitle="Out-of-sample evidence of one training run. Figures without an interval say "
+            "why.",
+            is_simulated=report.is_simulated,
+            verdict=_verdict_view(report.verdict),
+            tiles=tuple(_tiles(report)),
+            sections=tuple(_sections(report)),
+        )
     )
 
 
@@ -173,14 +165,14 @@ def _sections(report: ReportInput) -> list[Section]:
     ]
 
 
-def _verdict_view(verdict: Verdict | None) -> _VerdictView:
+def _verdict_view(verdict: Verdict | None) -> Headline:
     if verdict is None:
-        return _VerdictView("open", "No verdict", "The release audit has no result.", ())
+        return Headline("Verdict", "open", "No verdict", "The release audit has no result.")
     kind, word = _DECISIONS[verdict.decision]
-    return _VerdictView(kind, word, verdict.headline, verdict.reasons)
+    return Headline("Verdict", kind, word, verdict.headline, verdict.reasons)
 
 
-def _tiles(report: ReportInput) -> list[_Tile]:
+def _tiles(report: ReportInput) -> list[Tile]:
     if report.validation is None:
         return []
     summary = report.validation.summary
@@ -194,9 +186,9 @@ def _tiles(report: ReportInput) -> list[_Tile]:
     ]
 
 
-def _tile(name: str, figure: Figure, n_unit: str) -> _Tile:
+def _tile(name: str, figure: Figure, n_unit: str) -> Tile:
     value, interval, n = figure_cells(figure)
-    return _Tile(name, value, interval, f"{n} {n_unit}")
+    return Tile(name, value, interval, f"{n} {n_unit}")
 
 
 def _tested(report: ReportInput, name: str) -> Figure:
