@@ -4,7 +4,9 @@ Belongs here: paths below `runs/<run_id>/`, run ids, `StageRecord`. Does not bel
 work (`units`), what a stage computes, and how bytes reach the disk (`storage`).
 
 Files are of two kinds. *Artifacts* are functions of data, configuration and code alone: two runs
-of the same three give the same bytes. *Records* say when, where and how long; they differ.
+of the same three give the same bytes. *Records* say when, where and how long; they differ. What a
+person asks of a run after its verdict stands in folders that are neither: nothing in them is
+evidence, and asking must not change what was judged.
 """
 
 import re
@@ -54,6 +56,9 @@ _RECORD_NAMES = frozenset(
         "promotion_briefing.json",
     }
 )
+
+
+_LATER_FOLDERS = frozenset({"optimisation"})
 
 
 class Stage(StrEnum):
@@ -230,6 +235,11 @@ class RunFolder:
         return self.root / "audit"
 
     @property
+    def optimisation(self) -> Path:
+        """Folder of the searches that a person asked for later."""
+        return self.root / "optimisation"
+
+    @property
     def manifest(self) -> Path:
         """Digests of everything that the verdict rests on."""
         return self.root / "manifest.yaml"
@@ -324,6 +334,7 @@ class RunFolder:
             path
             for path in self.root.rglob("*")
             if path.is_file() and not path.name.startswith(".")
+            if path.relative_to(self.root).parts[0] not in _LATER_FOLDERS
         )
 
     @cached_property

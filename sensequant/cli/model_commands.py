@@ -38,6 +38,7 @@ def register_model_commands(app: App) -> None:
     app.command(predict, group=_GROUP)
     app.command(backtest, group=_GROUP)
     app.command(calibrate_verdict, group=_GROUP)
+    app.command(optimise, group=_GROUP)
 
 
 @train_app.command
@@ -306,6 +307,44 @@ def calibrate_verdict(
     asked = arguments or CalibrationArguments()
     env = (place or Place()).environment(workers=asked.workers)
     return start_calibration(asked, env, is_json=json, is_verbose=verbose)
+
+
+def optimise(
+    run: str = "latest",
+    /,
+    *,
+    strategy: Literal["scores", "swing"] = "scores",
+    trials: int | None = None,
+    set: Annotated[tuple[str, ...], Parameter(negative="")] = (),  # noqa: A002 - as it is typed
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Search for trading settings before each step of a run's sessions, and trade it by them.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    strategy
+        scores: those of the run; swing: averages that cross, on its bars.
+    trials
+        Settings tried beside the given ones before each step; 50 when left out.
+    set
+        One setting: step_sessions=63, parameters='[threshold,position_frac]', swing.fast_bars=10;
+        may be repeated.
+    place
+        Where data and server are.
+    json
+        Print everything as one JSON object.
+    verbose
+        Show Prefect's log.
+    """
+    from sensequant.cli.optimise import search_settings, start_search  # noqa: PLC0415
+
+    search = search_settings(strategy, trials, set)
+    env = (place or Place()).environment()
+    return start_search(run, search, env, is_json=json, is_verbose=verbose)
 
 
 def _train(

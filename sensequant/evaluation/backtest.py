@@ -22,8 +22,8 @@ Rules
    the book at its last price.
 
 Sessions run from the one after the first score to `horizon_sessions` after the last score, as far
-as bars reach. Long only: shares sold short cannot be delivered overnight. A move that the bars flag
-as unexplained is taken as it stands and counted (`n_gaps_held`).
+as bars reach, unless they are named. Long only: shares sold short cannot be delivered overnight. A
+move that the bars flag as unexplained is taken as it stands and counted (`n_gaps_held`).
 """
 
 from dataclasses import dataclass, fields
@@ -88,6 +88,7 @@ def run_backtest(
     horizon_sessions: int,
     costs: CostConfig,
     config: BacktestConfig,
+    within: tuple[int, int] | None = None,
 ) -> BacktestResult:
     """Trade the scores as one portfolio, by the rules at the top of this module.
 
@@ -105,6 +106,9 @@ def run_backtest(
         Charges, slippage and impact.
     config
         Threshold, sizes and limits.
+    within
+        Numbers of the first and last session that are traded, whether or not anything is scored
+        then; no score is from before the session in front of the first, no bar from after the last.
 
     Returns
     -------
@@ -120,7 +124,7 @@ def run_backtest(
         capital up.
     """
     scored = _scored(predictions, horizon_sessions)
-    span = _span(scored, bars, horizon_sessions)
+    span = _span(scored, bars, horizon_sessions) if within is None else _named(scored, bars, within)
     grid = lay_out(bars, first=span.first, last=span.last, symbols=span.symbols)
     targets = _targets(scored, bars, span, horizon_sessions=horizon_sessions, config=config)
     orders = _orders_of(grid, targets, config.min_change_frac)
@@ -182,6 +186,12 @@ def _span(scored: pl.DataFrame, bars: pl.DataFrame, horizon_sessions: int) -> _S
         first=int(numbers.min()) + 1,
         last=min(int(numbers.max()) + horizon_sessions, end),
     )
+
+
+def _named(scored: pl.DataFrame, bars: pl.DataFrame, within: tuple[int, int]) -> _Span:
+    # Where nothing is scored, cash is what is held, beside symbols that are not.
+    rows = bars if scored.is_empty() else scored
+    return _Span(tuple(rows["symbol"].unique().sort()), *within)
 
 
 def _targets(

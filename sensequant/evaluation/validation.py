@@ -38,7 +38,6 @@ __all__ = ["Validation", "ValidationConfig", "ValidationSummary", "validate"]
 _NOT_DONE_YET = (
     "Figures by market regime.",
     "The swing strategy (SMA 20/50 with stop, target and time limit) as classical baseline.",
-    "Nested search of thresholds and strategy parameters.",
 )
 _NO_CALIBRATION = pl.DataFrame(
     schema={"bin": pl.Int32, "n": pl.Int64}

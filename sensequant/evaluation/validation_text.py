@@ -3,14 +3,20 @@
 Belongs here: wording and rounding. Does not belong here: any figure (`evaluation.validation`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 
-from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.figures import Figure, PerformanceFigures
 from sensequant.evaluation.validation import ValidationSummary
 
-__all__ = ["render_markdown"]
+__all__ = [
+    "figure_cell",
+    "markdown_table",
+    "number_text",
+    "performance_table",
+    "render_markdown",
+]
 
 
 def render_markdown(summary: ValidationSummary) -> str:
@@ -22,13 +28,13 @@ def render_markdown(summary: ValidationSummary) -> str:
         "# Validation out of sample",
         _scope(summary),
         "## Scores against labels",
-        _table(
+        markdown_table(
             ("figure", "value", "interval", "n", "unit", "note"),
             (_figure_row(name, figure) for name, figure in _figures(summary.classification)),
         ),
         _confusion(summary),
         "## Portfolios",
-        _portfolios(summary),
+        performance_table([summary.strategy, summary.universe, summary.nifty50]),
         "## Not done yet",
         "\n".join(f"- {sentence}" for sentence in summary.not_done_yet),
     ]
@@ -48,7 +54,7 @@ def _scope(summary: ValidationSummary) -> str:
 
 
 def _confusion(summary: ValidationSummary) -> str:
-    return _table(
+    return markdown_table(
         ("", "label 1", "label 0"),
         (
             ("bought", str(summary.n_true_positive), str(summary.n_false_positive)),
@@ -57,13 +63,13 @@ def _confusion(summary: ValidationSummary) -> str:
     )
 
 
-def _portfolios(summary: ValidationSummary) -> str:
-    columns = [summary.strategy, summary.universe, summary.nifty50]
+def performance_table(columns: Sequence[PerformanceFigures]) -> str:
+    """Return the figures of portfolios side by side as a table of Markdown."""
     rows = (
-        (name, figure.unit, *(_cell(dict(_figures(column))[name]) for column in columns))
-        for name, figure in _figures(summary.strategy)
+        (name, figure.unit, *(figure_cell(dict(_figures(column))[name]) for column in columns))
+        for name, figure in _figures(columns[0])
     )
-    return _table(("figure", "unit", *(column.name for column in columns)), rows)
+    return markdown_table(("figure", "unit", *(column.name for column in columns)), rows)
 
 
 def _figures(record: BaseModel) -> list[tuple[str, Figure]]:
@@ -71,28 +77,31 @@ def _figures(record: BaseModel) -> list[tuple[str, Figure]]:
 
 
 def _figure_row(name: str, figure: Figure) -> tuple[str, ...]:
-    value, interval = _number(figure.value), _interval(figure)
+    value, interval = number_text(figure.value), _interval(figure)
     return name, value, interval, str(figure.n), figure.unit, figure.reason or ""
 
 
-def _cell(figure: Figure) -> str:
+def figure_cell(figure: Figure) -> str:
+    """Return a figure with its interval, or a dash with the reason why it is absent."""
     if figure.value is None:
         return f"- ({figure.reason})"
-    return f"{_number(figure.value)} {_interval(figure)}".strip()
+    return f"{number_text(figure.value)} {_interval(figure)}".strip()
 
 
 def _interval(figure: Figure) -> str:
     if figure.lower is None or figure.upper is None:
         return ""
-    return f"[{_number(figure.lower)}, {_number(figure.upper)}]"
+    return f"[{number_text(figure.lower)}, {number_text(figure.upper)}]"
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """Return a number as text, a dash where there is none."""
     if value is None:
         return "-"
     return str(int(value)) if value.is_integer() else f"{value:.4g}"
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def markdown_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return rows of cells as a table of Markdown."""
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -17,6 +17,7 @@ import polars as pl
 
 from sensequant.evaluation.hypotheses import SignificanceConfig
 from sensequant.evaluation.measures import sharpe_ratio
+from sensequant.evaluation.optimisation import OptimisationConfig
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import code_version, digest_of
@@ -29,8 +30,10 @@ __all__ = [
     "lacks_units",
     "note_fit",
     "note_search",
+    "note_trading_search",
     "own_contender",
     "record_contenders",
+    "record_optimised",
     "scope_of",
 ]
 
@@ -66,6 +69,32 @@ def note_search(run: Run, window: str, n_settings: int) -> None:
         settings_digest=_digest_of(run, _TEACHER_PARTS),
         name=window,
         n_settings=n_settings,
+    )
+    record_trials(run.folder.home, [trial], run_id=run.folder.run_id)
+
+
+def note_trading_search(run: Run, asked: OptimisationConfig, step: str, *, n_settings: int) -> None:
+    """Write down how many settings of a strategy are about to be tried before one step.
+
+    Steps are parts of one strategy as windows are: the one with the most settings counts.
+    """
+    trial = Trial(
+        kind=TrialKind.SEARCH,
+        scope=scope_of(run),
+        settings_digest=_digest_of_search(run, asked),
+        name=step,
+        n_settings=n_settings,
+    )
+    record_trials(run.folder.home, [trial], run_id=run.folder.run_id)
+
+
+def record_optimised(run: Run, asked: OptimisationConfig, returns: pl.DataFrame) -> None:
+    """Write down the net returns (session, net_return) of a strategy whose settings were searched.
+
+    It is a contender beside the students: whoever sees that it did better may trade it.
+    """
+    trial = _contender(run, f"optimised_{asked.strategy}", returns).model_copy(
+        update={"settings_digest": _digest_of_search(run, asked)}
     )
     record_trials(run.folder.home, [trial], run_id=run.folder.run_id)
 
@@ -131,6 +160,14 @@ def _risk_free(config: SignificanceConfig) -> float:
 def _digest_of(run: Run, parts: tuple[str, ...]) -> str:
     settings = {name: getattr(run.config, name) for name in parts}
     return digest_of({"settings": settings, "code": code_version()})
+
+
+def _digest_of_search(run: Run, asked: OptimisationConfig) -> str:
+    # How it is shown is no part of what was tried; averages of bars ask no student.
+    shown = {"schema_version", "n_bootstrap_draws", "confidence"}
+    parts = ("costs", "backtest", *(_TRAINING_PARTS if asked.strategy == "scores" else ()))
+    search = asked.model_dump(mode="json", exclude=shown)
+    return digest_of({"search": search, "settings": _digest_of(run, parts)})
 
 
 def _market(source: SourceConfig) -> str:

@@ -7,21 +7,63 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sensequant.market.sources.build import SourceConfig
+from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.records import Outcome
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
+from sensequant.settings import RunOptions, RunRequest, TrainingConfig
+from sensequant.stages.context import Run, RunRecord, RunSettings
+from sensequant.stages.inline import run_inline
 from sensequant.storage import write_json
 from sensequant.units import UnitRecord, write_units
 
+TRAINED_ID = "live_candidate_20240102_030405_0000000a"
+AT = datetime(2024, 1, 2, tzinfo=UTC)
+TINY = {
+    "teacher": {"booster": {"n_estimators": 20, "num_leaves": 7}, "n_interval_draws": 0},
+    "student": {"n_estimators": 10, "num_leaves": 4},
+}
 RUN_IDS = (
     "live_candidate_20250101_090000_aaaa1111",
     "live_candidate_20250102_090000_bbbb2222",
 )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run of two stocks whose students are trained; none alters its files."""
+    folder = RunFolder(tmp_path_factory.mktemp("trained"), TRAINED_ID)
+    market = SimulatedConfig(n_symbols=2, history_start=date(2020, 12, 31), has_events=False)
+    options = RunOptions(stages=tuple(Stage)[:3], workers=1)
+    return run_inline(
+        folder,
+        RunSettings(
+            request=RunRequest(
+                start=date(2022, 1, 1),
+                end=date(2023, 6, 30),
+                source=SourceConfig(simulated=market),
+            ),
+            config=TrainingConfig.model_validate(TINY),
+        ),
+        RunRecord(
+            run_id=TRAINED_ID,
+            started_at=AT,
+            options=options,
+            workers=1,
+            host="test",
+            code_version="0" * 64,
+            versions={},
+            is_simulated=True,
+        ),
+        universes=folder.home,
+        at=AT,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +15,15 @@ from sensequant.cli.app import main
 from sensequant.cli.arguments import RunArguments
 from sensequant.cli.asking import Question, ask
 from sensequant.errors import ConfigError
-from sensequant.market.sources.build import SourceConfig
-from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.runs import RunFolder, Stage
-from sensequant.settings import RunOptions, RunRequest, TrainingConfig
-from sensequant.stages.context import Run, RunRecord, RunSettings, load_run
-from sensequant.stages.inline import run_inline
+from sensequant.settings import RunOptions
+from sensequant.stages.context import Run, load_run
 from sensequant.stages.scoring import ScoringRequest, score_stored
 from sensequant.stages.students_evidence import candidate_files
 from sensequant.storage import read_table, sha256_of
 from sensequant.student_file import read_student
 
 RUN_ID = "live_candidate_20240102_030405_0000000a"
-AT = datetime(2024, 1, 2, tzinfo=UTC)
-CONFIG = {
-    "teacher": {"booster": {"n_estimators": 20, "num_leaves": 7}, "n_interval_draws": 0},
-    "student": {"n_estimators": 10, "num_leaves": 4},
-}
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a run of two stocks whose students are trained; none alters it."""
-    folder = RunFolder(tmp_path_factory.mktemp("trained"), RUN_ID)
-    market = SimulatedConfig(n_symbols=2, history_start=date(2020, 12, 31), has_events=False)
-    options = RunOptions(stages=tuple(Stage)[:3], workers=1)
-    return run_inline(
-        folder,
-        RunSettings(
-            request=RunRequest(
-                start=date(2022, 1, 1),
-                end=date(2023, 6, 30),
-                source=SourceConfig(simulated=market),
-            ),
-            config=TrainingConfig.model_validate(CONFIG),
-        ),
-        RunRecord(
-            run_id=RUN_ID,
-            started_at=AT,
-            options=options,
-            workers=1,
-            host="test",
-            code_version="0" * 64,
-            versions={},
-            is_simulated=True,
-        ),
-        universes=folder.home,
-        at=AT,
-    )
 
 
 @pytest.fixture
