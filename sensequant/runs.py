@@ -58,7 +58,8 @@ _RECORD_NAMES = frozenset(
 )
 
 
-_LATER_FOLDERS = frozenset({"optimisation"})
+_LATER_FOLDERS = frozenset({"optimisation", "ablation"})
+_VARIANT_PATTERN = re.compile(rf"({RUN_ID_PATTERN.pattern})\.([a-z][a-z_]{{0,39}})")
 
 
 class Stage(StrEnum):
@@ -113,11 +114,13 @@ class RunFolder:
     home
         Root of all data at rest (`SENSEQUANT_HOME`).
     run_id
-        `live_candidate_YYYYMMDD_HHMMSS_xxxxxxxx`; validated before it becomes a path.
+        `live_candidate_YYYYMMDD_HHMMSS_xxxxxxxx`; validated before it becomes a path. With a dot
+        and a name behind it, a variant of that run, whose folder lies in the run's.
     """
 
     def __init__(self, home: Path, run_id: str) -> None:
-        if not RUN_ID_PATTERN.fullmatch(run_id):
+        variant = _VARIANT_PATTERN.fullmatch(run_id)
+        if variant is None and not RUN_ID_PATTERN.fullmatch(run_id):
             raise ConfigError(
                 "run id is malformed",
                 where="run_id",
@@ -128,6 +131,8 @@ class RunFolder:
         self.home = home
         self.run_id = run_id
         self.root = home / "runs" / run_id
+        if variant is not None:
+            self.root = home / "runs" / variant[1] / "ablation" / variant[2]
 
     @property
     def config(self) -> Path:
@@ -238,6 +243,15 @@ class RunFolder:
     def optimisation(self) -> Path:
         """Folder of the searches that a person asked for later."""
         return self.root / "optimisation"
+
+    @property
+    def ablation(self) -> Path:
+        """Folder of the run's variants with and without families of features."""
+        return self.root / "ablation"
+
+    def variant(self, name: str) -> "RunFolder":
+        """Return the folder of a variant of this run."""
+        return RunFolder(self.home, f"{self.run_id}.{name}")
 
     @property
     def manifest(self) -> Path:

@@ -39,6 +39,7 @@ def register_model_commands(app: App) -> None:
     app.command(backtest, group=_GROUP)
     app.command(calibrate_verdict, group=_GROUP)
     app.command(optimise, group=_GROUP)
+    app.command(ablate, group=_GROUP)
 
 
 @train_app.command
@@ -345,6 +346,41 @@ def optimise(
     search = search_settings(strategy, trials, set)
     env = (place or Place()).environment()
     return start_search(run, search, env, is_json=json, is_verbose=verbose)
+
+
+def ablate(
+    run: str = "latest",
+    /,
+    *,
+    families: str | None = None,
+    set: Annotated[tuple[str, ...], Parameter(negative="")] = (),  # noqa: A002 - as it is typed
+    place: Place | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train a run again without each family of features, and say what each is worth.
+
+    Parameters
+    ----------
+    run
+        Its id, the beginning or end of it, or latest.
+    families
+        Names separated by commas: momentum,volume. Those that the run was fed when left out; one
+        that it was not fed is added.
+    set
+        One setting: n_bootstrap_draws=5000, confidence=0.9; may be repeated.
+    place
+        Where data and server are.
+    json
+        Print everything as one JSON object.
+    verbose
+        Show Prefect's log.
+    """
+    from sensequant.cli.ablate import ablation_settings, start_ablation  # noqa: PLC0415
+
+    asked = ablation_settings(families, set)
+    env = (place or Place()).environment()
+    return start_ablation(run, asked, env, is_json=json, is_verbose=verbose)
 
 
 def _train(

@@ -29,7 +29,7 @@ from sensequant.evaluation.validation import ValidationConfig
 from sensequant.records import Finite, Record
 from sensequant.student_file import require_columns
 
-__all__ = ["ComparisonRecord", "ScorePair", "compare_scores"]
+__all__ = ["ComparisonRecord", "PairedDraws", "ScorePair", "compare_scores", "draw_scores"]
 
 _Floats = NDArray[np.float64]
 _SOURCE = "percentile interval of a paired two-way block bootstrap (McCullagh 2000; Owen 2007)"
@@ -138,7 +138,7 @@ class _Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Paired:
+class PairedDraws:
     """One figure of both columns: on the data, and its difference in every draw."""
 
     candidate: float
@@ -191,10 +191,9 @@ def compare_scores(
     """
     require_columns(rows, ["symbol", "session_number", "label", pair.candidate, pair.reference])
     labelled = rows.drop_nulls("label").sort("symbol", "session_number")
-    _require_sound(labelled, pair)
-    both = labelled.drop_nulls([pair.candidate, pair.reference])
     either = pl.any_horizontal(pl.col(pair.candidate, pair.reference).is_not_null())
-    panel = _Panel(both, max(config.min_block_sessions, horizon_sessions), seed, config)
+    panel = _panel_of(labelled, pair, horizon_sessions, seed, config)
+    both = panel.rows
     found = _scores_compared(panel, pair) | {"mean_reward": _rewards_compared(panel, pair)}
     return ComparisonRecord(
         name=pair.name,
@@ -214,6 +213,32 @@ def compare_scores(
     )
 
 
+def draw_scores(
+    rows: pl.DataFrame,
+    pair: ScorePair,
+    *,
+    horizon_sessions: int,
+    seed: int,
+    config: ValidationConfig,
+) -> dict[str, tuple[PairedDraws | str, int]]:
+    """Return what `compare_scores` makes its differences from, and the rows behind each.
+
+    Parameters and errors are its own; rewards are left out. A figure that the rows do not define is
+    the reason.
+    """
+    require_columns(rows, ["symbol", "session_number", "label", pair.candidate, pair.reference])
+    labelled = rows.drop_nulls("label").sort("symbol", "session_number")
+    return _scores_compared(_panel_of(labelled, pair, horizon_sessions, seed, config), pair)
+
+
+def _panel_of(
+    labelled: pl.DataFrame, pair: ScorePair, horizon: int, seed: int, config: ValidationConfig
+) -> _Panel:
+    _require_sound(labelled, pair)
+    both = labelled.drop_nulls([pair.candidate, pair.reference])
+    return _Panel(both, max(config.min_block_sessions, horizon), seed, config)
+
+
 def _require_sound(rows: pl.DataFrame, pair: ScorePair) -> None:
     scores = pl.col(pair.candidate, pair.reference)
     outside = rows.filter(pl.any_horizontal(scores.is_nan() | ~scores.is_between(0, 1)))
@@ -227,7 +252,7 @@ def _require_sound(rows: pl.DataFrame, pair: ScorePair) -> None:
             raise DataError(what, where=where, found=f"{strange.height} such rows")
 
 
-def _scores_compared(panel: _Panel, pair: ScorePair) -> dict[str, tuple[_Paired | str, int]]:
+def _scores_compared(panel: _Panel, pair: ScorePair) -> dict[str, tuple[PairedDraws | str, int]]:
     rows, n = panel.rows, panel.rows.height
     if not n:
         return dict.fromkeys(list(_UNITS)[:-1], ("no labelled row has both scores", 0))
@@ -243,11 +268,13 @@ def _scores_compared(panel: _Panel, pair: ScorePair) -> dict[str, tuple[_Paired 
             1.0 * ((other >= pair.reference_threshold) == label),
         ),
     }
-    found: dict[str, tuple[_Paired | str, int]] = {"auc": (_aucs(panel, label, score, other), n)}
+    found: dict[str, tuple[PairedDraws | str, int]] = {
+        "auc": (_aucs(panel, label, score, other), n)
+    }
     return found | {name: (_means(panel, *values), n) for name, values in losses.items()}
 
 
-def _rewards_compared(panel: _Panel, pair: ScorePair) -> tuple[_Paired | str, int]:
+def _rewards_compared(panel: _Panel, pair: ScorePair) -> tuple[PairedDraws | str, int]:
     names = [f"reward_{name}" for name in (pair.candidate, pair.reference)]
     if not set(names) <= set(panel.rows.columns):
         return _NO_REWARDS, 0
@@ -264,7 +291,7 @@ def _log_losses(label: _Floats, score: _Floats) -> _Floats:
     return -np.log(np.clip(likelihood, epsilon, 1 - epsilon))
 
 
-def _aucs(panel: _Panel, label: _Floats, score: _Floats, other: _Floats) -> _Paired | str:
+def _aucs(panel: _Panel, label: _Floats, score: _Floats, other: _Floats) -> PairedDraws | str:
     candidate, reference = roc_auc(label, score), roc_auc(label, other)
     if candidate is None or reference is None:
         return _ONE_CLASS
@@ -272,19 +299,19 @@ def _aucs(panel: _Panel, label: _Floats, score: _Floats, other: _Floats) -> _Pai
     draws, others = (
         panel_auc_draws(*keys, label, column, weights=weights) for column in (score, other)
     )
-    return _Paired(candidate, reference, draws - others)
+    return PairedDraws(candidate, reference, draws - others)
 
 
-def _means(panel: _Panel, candidate: _Floats, reference: _Floats) -> _Paired:
+def _means(panel: _Panel, candidate: _Floats, reference: _Floats) -> PairedDraws:
     weights, keys = panel.weights(), panel.keys()
     top = panel_sum_draws(*keys, candidate - reference, weights=weights)
     bottom = panel_sum_draws(*keys, np.ones_like(candidate), weights=weights)
     draws = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=draws, where=bottom > 0)
-    return _Paired(float(candidate.mean()), float(reference.mean()), draws)
+    return PairedDraws(float(candidate.mean()), float(reference.mean()), draws)
 
 
-def _difference(name: str, paired: _Paired | str, *, n: int, panel: _Panel) -> TestResult:
+def _difference(name: str, paired: PairedDraws | str, *, n: int, panel: _Panel) -> TestResult:
     better = "lower" if name in _LOWER_IS_BETTER else "higher"
     blank = TestResult(
         name=name,

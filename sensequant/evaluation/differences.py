@@ -9,6 +9,8 @@ mean block length that the differences of returns ask for (Politis and White 200
 horizon; so what both portfolios share cancels.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +19,36 @@ from sensequant.evaluation.bootstrap import block_length, stationary_draws
 from sensequant.evaluation.figures import Figure, figure_of_draws
 from sensequant.records import finite_or_none
 
-__all__ = ["DIFFERENCES", "is_told_from_zero", "return_differences"]
+__all__ = [
+    "DIFFERENCES",
+    "UNDEFINED",
+    "DrawnDifferences",
+    "draw_differences",
+    "is_told_from_zero",
+    "return_differences",
+]
 
 _Floats = NDArray[np.float64]
 
 DIFFERENCES = {"net_annual_return": "fraction per year", "net_sharpe": "annual ratio"}
 """Name and unit of each difference."""
+
+
+UNDEFINED = "returns of one of both do not vary"
+"""Why a difference has no value where there are sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnDifferences:
+    """Figures of both portfolios and the difference in every draw, in the order of `DIFFERENCES`.
+
+    What is not defined is NaN. Shapes: (m,), (m,) and (n_draws, m).
+    """
+
+    candidate: _Floats
+    reference: _Floats
+    draws: _Floats
+    block_sessions: int
 
 
 def return_differences(
@@ -58,30 +84,52 @@ def return_differences(
         One figure for each of `DIFFERENCES`; absent with its reason where a figure of one of both
         is not defined.
     """
+    drawn = draw_differences(
+        candidate,
+        reference,
+        min_block=min_block,
+        n_draws=n_draws,
+        seed=seed,
+        risk_free_daily=risk_free_daily,
+    )
+    n = len(candidate)
+    return {
+        name: figure_of_draws(
+            finite_or_none(drawn.candidate[place] - drawn.reference[place]),
+            drawn.draws[:, place],
+            n=n,
+            unit=unit,
+            confidence=confidence,
+            undefined=UNDEFINED if n else "no sessions",
+        )
+        for place, (name, unit) in enumerate(DIFFERENCES.items())
+    }
+
+
+def draw_differences(
+    candidate: _Floats,
+    reference: _Floats,
+    *,
+    min_block: int,
+    n_draws: int,
+    seed: int,
+    risk_free_daily: float,
+) -> DrawnDifferences:
+    """Return what `return_differences` makes its figures from; parameters are its own."""
     pair = np.column_stack([candidate, reference])
 
     def differences(rows: _Floats) -> _Floats:
         first, second = (_figures(rows[:, place], risk_free_daily) for place in (0, 1))
         return first - second
 
-    values = differences(pair)
+    block = block_length(pair[:, 0] - pair[:, 1], min_block=min_block)
     draws = np.full((1, len(DIFFERENCES)), np.nan)
     if len(pair) > 1:
-        block = block_length(pair[:, 0] - pair[:, 1], min_block=min_block)
         draws = stationary_draws(
             pair, differences, n_draws=n_draws, seed=seed, block_sessions=block
         )
-    return {
-        name: figure_of_draws(
-            finite_or_none(values[place]),
-            draws[:, place],
-            n=len(pair),
-            unit=unit,
-            confidence=confidence,
-            undefined="returns of one of both do not vary" if len(pair) else "no sessions",
-        )
-        for place, (name, unit) in enumerate(DIFFERENCES.items())
-    }
+    first, second = (_figures(pair[:, place], risk_free_daily) for place in (0, 1))
+    return DrawnDifferences(first, second, draws, block)
 
 
 def is_told_from_zero(figure: Figure) -> bool | None:

@@ -27,7 +27,13 @@ from sensequant.storage import read_json, read_table, write_atomically, write_js
 from sensequant.student_file import PREDICTIONS_SCHEMA
 from sensequant.windows import POOLED, Window
 
-__all__ = ["candidate_files", "gather", "read_comparisons", "scores_by_variant"]
+__all__ = [
+    "candidate_files",
+    "evidence_scores",
+    "gather",
+    "read_comparisons",
+    "scores_by_variant",
+]
 
 
 _OTHER_SCOPE = "score_of_other_scope"
@@ -38,7 +44,7 @@ def gather(run: Run) -> Findings:
 
     A symbol and session is scored once, because windows do not overlap.
     """
-    predictions = _predictions(run, evidence=True)
+    predictions = evidence_scores(run)
     write_table(run.folder.predictions, predictions)
     _write_rewards(run, predictions)
     comparisons = _comparisons(run, predictions)
@@ -62,6 +68,11 @@ def gather(run: Run) -> Findings:
             "last_scored": _text(predictions["session"].max()),
         },
     )
+
+
+def evidence_scores(run: Run) -> pl.DataFrame:
+    """Return the out-of-sample scores of the students whose scores are the evidence."""
+    return _predictions(run, evidence=True)
 
 
 def read_comparisons(run: Run) -> dict[str, ComparisonRecord]:
