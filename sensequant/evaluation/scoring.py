@@ -93,7 +93,9 @@ def classification_figures(panel: ScoredPanel) -> ClassificationFigures:
     )
 
 
-def group_table(panel: ScoredPanel, column: str, *, has_intervals: bool) -> pl.DataFrame:
+def group_table(
+    panel: ScoredPanel, column: str, *, has_intervals: bool, within: str | None = None
+) -> pl.DataFrame:
     """Return one row of figures per symbol or window, sorted by it.
 
     Parameters
@@ -101,9 +103,11 @@ def group_table(panel: ScoredPanel, column: str, *, has_intervals: bool) -> pl.D
     panel
         Labelled rows.
     column
-        `symbol` or `scored_window`; the placebo shuffles within it.
+        `symbol`, `scored_window`, or another column of the rows.
     has_intervals
         Whether the AUC of each group gets a block-bootstrap interval (columns are null if not).
+    within
+        Column in whose groups the placebo shuffles labels; each lies in one of the former.
 
     Returns
     -------
@@ -127,7 +131,7 @@ def group_table(panel: ScoredPanel, column: str, *, has_intervals: bool) -> pl.D
         brier_score=(pl.col("probability") - pl.col("label")).pow(2).mean(),
     )
     table = table.sort(column)
-    aucs, placebo = _group_aucs(panel, column)
+    aucs, placebo = _group_aucs(panel, column, within)
     bounds = _group_bounds(panel, column) if has_intervals else []
     lower_upper = np.array(bounds, dtype=np.float64).reshape(-1, 2)
     if not has_intervals:
@@ -234,10 +238,12 @@ def _sums(panel: ScoredPanel, values: _Floats) -> _Floats:
     )
 
 
-def _group_aucs(panel: ScoredPanel, column: str | None) -> tuple[_Floats, _Floats]:
+def _group_aucs(
+    panel: ScoredPanel, column: str | None, shuffled_within: str | None = None
+) -> tuple[_Floats, _Floats]:
     rows = panel.rows
-    within = _code(rows[column or "symbol"])
-    group = within if column else np.zeros(rows.height, dtype=np.intp)
+    within = _code(rows[shuffled_within or column or "symbol"])
+    group = _code(rows[column]) if column else np.zeros(rows.height, dtype=np.intp)
     frame = pl.DataFrame({"group": group, "score": rows["score"]})
     ranks = frame.select(pl.col("score").rank("average").over("group"))["score"].to_numpy()
     label = rows["label"].to_numpy() == 1

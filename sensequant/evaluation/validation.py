@@ -17,6 +17,7 @@ from pydantic import Field
 
 from sensequant.errors import DataError
 from sensequant.evaluation import measures
+from sensequant.evaluation.account import Account
 from sensequant.evaluation.backtest import BacktestResult
 from sensequant.evaluation.figures import (
     PerformanceFigures,
@@ -35,10 +36,7 @@ from sensequant.records import Config, Finite, Record, derive_seed
 
 __all__ = ["Validation", "ValidationConfig", "ValidationSummary", "validate"]
 
-_NOT_DONE_YET = (
-    "Figures by market regime.",
-    "The swing strategy (SMA 20/50 with stop, target and time limit) as classical baseline.",
-)
+_NOT_DONE_YET = ("Figures by sector: no source of sectors is known here.",)
 _NO_CALIBRATION = pl.DataFrame(
     schema={"bin": pl.Int32, "n": pl.Int64}
     | dict.fromkeys(("lowest_score", "mean_score", "highest_score", "positive_frac"), pl.Float64)
@@ -98,6 +96,7 @@ class ValidationSummary(Record):
     strategy: PerformanceFigures
     universe: PerformanceFigures
     nifty50: PerformanceFigures
+    swing: PerformanceFigures | None = None
     n_gaps_held: int
     block_sessions: int
     n_draws: int
@@ -111,7 +110,9 @@ class ValidationSummary(Record):
 class Validation:
     """The summary and its tables.
 
-    `by_symbol` and `by_window` have the columns of `scoring.group_table`; `calibration` those of
+    `panel` holds the labelled rows, from which `evaluation.regimes` makes
+    `by_regime` and `by_month` where the caller knows the market. `by_symbol`
+    and `by_window` have the columns of `scoring.group_table`; `calibration` those of
     `measures.calibration_table` (no rows with fewer labelled rows than bins); `returns` holds
     session, net_return and benchmark_return, as `significance.assess` takes them.
     """
@@ -121,13 +122,17 @@ class Validation:
     by_window: pl.DataFrame
     calibration: pl.DataFrame
     returns: pl.DataFrame
+    panel: ScoredPanel | None = None
+    by_regime: pl.DataFrame | None = None
+    by_month: pl.DataFrame | None = None
 
 
-def validate(
+def validate(  # noqa: PLR0913 - what is measured, and everything that stands beside it
     predictions: pl.DataFrame,
     *,
     backtest: BacktestResult,
     universe: BacktestResult,
+    swing: Account | None = None,
     benchmark: pl.DataFrame | None,
     annual_risk_free_frac: float,
     seed: int,
@@ -144,6 +149,8 @@ def validate(
         `run_backtest` on the same predictions: its threshold and horizon apply here too.
     universe
         `buy_and_hold` on the same predictions.
+    swing
+        What averages that cross earned on the same symbols and sessions, where they were traded.
     benchmark
         NIFTY 50 by session and close, or None when it is missing.
     annual_risk_free_frac
@@ -188,6 +195,7 @@ def validate(
             seed=derive_seed(seed, "nifty50"),
             risk_free_daily=risk_free,
         ),
+        "swing": None if swing is None else _performance("swing", swing, panel, seed, risk_free),
         "n_gaps_held": backtest.n_gaps_held,
         "seed": seed,
         "not_done_yet": _NOT_DONE_YET,
@@ -199,6 +207,7 @@ def validate(
         by_window=group_table(panel, "scored_window", has_intervals=False),
         calibration=_NO_CALIBRATION if calibration is None else calibration,
         returns=returns,
+        panel=panel,
     )
 
 
@@ -249,7 +258,7 @@ def _scope(scored: pl.DataFrame, panel: ScoredPanel) -> dict[str, Any]:
 
 
 def _performance(
-    name: str, found: BacktestResult, panel: ScoredPanel, seed: int, risk_free_daily: float
+    name: str, found: Account, panel: ScoredPanel, seed: int, risk_free_daily: float
 ) -> PerformanceFigures:
     return performance_figures(
         name,

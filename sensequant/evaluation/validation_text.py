@@ -5,6 +5,7 @@ Belongs here: wording and rounding. Does not belong here: any figure (`evaluatio
 
 from collections.abc import Iterable, Sequence
 
+import polars as pl
 from pydantic import BaseModel
 
 from sensequant.evaluation.figures import Figure, PerformanceFigures
@@ -19,8 +20,8 @@ __all__ = [
 ]
 
 
-def render_markdown(summary: ValidationSummary) -> str:
-    """Return the summary as Markdown: scope, scores, three portfolios side by side, gaps.
+def render_markdown(summary: ValidationSummary, by_regime: pl.DataFrame | None = None) -> str:
+    """Return the summary as Markdown: scope, scores, portfolios side by side, gaps.
 
     An absent figure is shown as a dash with its reason, an interval in brackets.
     """
@@ -34,7 +35,8 @@ def render_markdown(summary: ValidationSummary) -> str:
         ),
         _confusion(summary),
         "## Portfolios",
-        performance_table([summary.strategy, summary.universe, summary.nifty50]),
+        performance_table(_columns(summary)),
+        *([] if by_regime is None else ["## States of the market", _states(by_regime)]),
         "## Not done yet",
         "\n".join(f"- {sentence}" for sentence in summary.not_done_yet),
     ]
@@ -63,6 +65,34 @@ def _confusion(summary: ValidationSummary) -> str:
     )
 
 
+def _states(by_regime: pl.DataFrame) -> str:
+    header = ("rule", "state", "rows", "AUC", "interval", "shuffled", "hit rate", "sessions")
+    return markdown_table(
+        (*header, "net return per year", "interval", "note"),
+        (
+            (
+                row["rule"],
+                row["state"],
+                str(row["n"]),
+                number_text(row["auc"]),
+                _between(row["auc_lower"], row["auc_upper"]),
+                number_text(row["auc_placebo"]),
+                number_text(row["hit_rate"]),
+                str(row["n_sessions"]),
+                number_text(row["net_annual_mean"]),
+                _between(row["net_annual_lower"], row["net_annual_upper"]),
+                row["reason"] or "",
+            )
+            for row in by_regime.iter_rows(named=True)
+        ),
+    )
+
+
+def _columns(summary: ValidationSummary) -> list[PerformanceFigures]:
+    swing = [] if summary.swing is None else [summary.swing]
+    return [summary.strategy, summary.universe, *swing, summary.nifty50]
+
+
 def performance_table(columns: Sequence[PerformanceFigures]) -> str:
     """Return the figures of portfolios side by side as a table of Markdown."""
     rows = (
@@ -89,9 +119,13 @@ def figure_cell(figure: Figure) -> str:
 
 
 def _interval(figure: Figure) -> str:
-    if figure.lower is None or figure.upper is None:
+    return _between(figure.lower, figure.upper)
+
+
+def _between(lower: float | None, upper: float | None) -> str:
+    if lower is None or upper is None:
         return ""
-    return f"[{number_text(figure.lower)}, {number_text(figure.upper)}]"
+    return f"[{number_text(lower)}, {number_text(upper)}]"
 
 
 def number_text(value: float | None) -> str:

@@ -34,6 +34,7 @@ from sensequant.reports.tables import (
     inr,
     percent,
     table_of,
+    words,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "headline_section",
     "months_section",
     "rolling_section",
+    "states_section",
     "symbols_section",
     "windows_section",
 ]
@@ -154,7 +156,10 @@ def headline_section(validation: Validation | None, *, benchmark_name: str) -> S
     )
     columns = {"Figure": False, "Strategy": True, "Interval": True, "n sessions": True}
     columns |= {benchmark_name: True, "Equal-weight hold": True}
-    others = (summary.nifty50, summary.universe)
+    others = [summary.nifty50, summary.universe]
+    if summary.swing is not None:
+        columns["Swing"] = True
+        others.append(summary.swing)
     performance = listed(
         "Trading on the scores, after costs",
         columns,
@@ -279,6 +284,38 @@ def windows_section(validation: Validation | None) -> Section:
     table = table_of(windows, columns, caption="Scored windows", is_folded=True)
     chart = window_chart(windows, pooled=figures.auc, placebo=figures.window_auc_placebo)
     return replace(blank, lead=lead, chart=chart, tables=(table,))
+
+
+def states_section(validation: Validation | None) -> Section:
+    """Tell the figures in each state of the market."""
+    blank = Section("states", "States of the market")
+    if validation is None:
+        return without(blank)
+    if validation.by_regime is None:
+        return without(blank, "nothing was scored and labelled, or the states were not looked at")
+    score = decimals(3)
+    columns = (
+        Column("rule", "Rule", words, is_number=False),
+        Column("state", "State", words, is_number=False),
+        Column("n", "Rows", count),
+        Column("auc", "AUC", score),
+        Column("auc_lower", "from", score),
+        Column("auc_upper", "to", score),
+        Column("auc_placebo", "Shuffled", score),
+        Column("hit_rate", "Hit rate", percent),
+        Column("n_sessions", "Sessions", count),
+        Column("net_annual_mean", "Net per year", percent),
+        Column("net_annual_lower", "from", percent),
+        Column("net_annual_upper", "to", percent),
+        Column("reason", "Why unknown", words, is_number=False),
+    )
+    lead = (
+        "At the close of the decision: India VIX below 15 (calm), below 25 (usual) or above "
+        "(nervous); NIFTY 50 at or above the mean of its last 200 closes (rising) or below "
+        "(falling). A state that came once is one event, whatever the number of its rows."
+    )
+    table = table_of(validation.by_regime, columns, caption="Figures by state of the market")
+    return replace(blank, lead=lead, tables=(table,))
 
 
 def symbols_section(validation: Validation | None, portfolio: Portfolio | None) -> Section:

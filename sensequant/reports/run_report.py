@@ -36,6 +36,7 @@ from sensequant.reports.performance import (
     headline_section,
     months_section,
     rolling_section,
+    states_section,
     symbols_section,
     windows_section,
 )
@@ -148,6 +149,7 @@ def _sections(report: ReportInput) -> list[Section]:
         months_section(portfolio),
         calibration_section(validation, calibrated),
         windows_section(validation),
+        states_section(validation),
         symbols_section(validation, portfolio),
         costs_section(validation, portfolio),
         statistics_section(report.significance),

@@ -49,9 +49,16 @@ def write_page(
 def _validation(run: Run, reports: Reports) -> Validation | None:
     if reports.validation is None:
         return None
-    names = ("by_symbol", "by_window", "calibration", "returns")
-    tables = {name: _validation_table(run, name) for name in names}
-    return Validation(summary=reports.validation, **tables)
+    regimes = run.folder.validation / "by_regime.parquet"
+    return Validation(
+        summary=reports.validation,
+        by_symbol=_validation_table(run, "by_symbol"),
+        by_window=_validation_table(run, "by_window"),
+        calibration=_validation_table(run, "calibration"),
+        returns=_validation_table(run, "returns"),
+        # Of a run that was validated by an earlier version, or in which nothing was scored.
+        by_regime=read_table(regimes) if regimes.exists() else None,
+    )
 
 
 def _portfolio(run: Run, reports: Reports) -> Portfolio | None:

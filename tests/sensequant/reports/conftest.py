@@ -22,6 +22,7 @@ from sensequant.evaluation.measures import (
     calibration_table,
     expected_calibration_error,
 )
+from sensequant.evaluation.regimes import regime_table, regimes_of
 from sensequant.evaluation.significance import OutOfSample, assess
 from sensequant.evaluation.validation import Validation, ValidationConfig, validate
 from sensequant.market.sessions import nse_calendar
@@ -126,6 +127,10 @@ def measured(rng: np.random.Generator) -> tuple[Portfolio, Validation, Significa
         seed=5,
         config=ValidationConfig(n_bootstrap_draws=100, n_placebo=5),
     )
+    assert validation.panel is not None
+    regimes = regimes_of(validation.returns["session"], nifty=index, vix=None)
+    states = regime_table(validation.panel, validation.returns, regimes)
+    validation = replace(validation, by_regime=states)
     found = OutOfSample(validation.returns, HORIZON, TrialCount(n_trials=3), scores=scored)
     significance = assess(found, seed=5, config=SignificanceConfig(n_draws=100)).report
     portfolio = Portfolio(

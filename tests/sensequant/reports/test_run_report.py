@@ -23,6 +23,7 @@ HEADINGS = [
     "Return by month",
     "Calibration",
     "AUC per window",
+    "States of the market",
     "Symbols",
     "Costs",
     "Statistics",
@@ -257,7 +258,7 @@ def test_missing_results_are_named(empty: ReportInput) -> None:
     """A run that failed early has a page that says what is not there."""
     page = build_report(empty)
 
-    assert page.count("Not available: the stage has no result.") == 19
+    assert page.count("Not available: the stage has no result.") == 20
     assert "Not available: no stage has ended." in page
     assert "No verdict" in page
     assert "<svg" not in page

@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sensequant.evaluation.strategies import SwingConfig, trade_rules
+from sensequant.market.sessions import nse_calendar
 from sensequant.runs import RunFolder, Stage
 from sensequant.stages import evidence, students_evidence
 from sensequant.stages.context import Run, load_run
@@ -52,6 +54,45 @@ def test_findings_of_validation_are_counted_in_the_tables(whole: Run) -> None:
         "max_drawdown": close_to(min(falls)),
         "n_trades": table(whole, "trades").height,
     }
+
+
+def test_the_classical_baseline_trades_the_same_sessions(whole: Run) -> None:
+    """Averages that cross, on the symbols that were scored, by the sizes and costs of the run."""
+    equity, swing = table(whole, "equity"), table(whole, "swing_equity")
+    summary = evidence.read_summary(whole)
+    scored = read_table(whole.folder.predictions).drop_nulls("score")["symbol"].unique().sort()
+    calendar = nse_calendar()
+    first, last = (calendar.number_of(equity["session"].to_list()[place]) for place in (0, -1))
+    bars = pl.concat(read_table(whole.folder.bars(symbol)) for symbol in scored)
+    account = trade_rules(
+        SwingConfig(),
+        bars.filter(pl.col("session") <= equity["session"].to_list()[-1]),
+        first=first,
+        last=last,
+        costs=whole.config.costs,
+        portfolio=whole.config.backtest,
+    )
+
+    assert swing.equals(account.equity)
+    assert swing["session"].equals(equity["session"])
+    assert summary.swing is not None
+    assert summary.swing.n_trades.value == account.trades.height
+    page = (whole.folder.validation / "validation_summary.md").read_text()
+    assert "| strategy | universe | swing | nifty50 |" in page
+
+
+def test_states_and_months_hold_every_row_once(whole: Run) -> None:
+    """Tables by state and month add up to the labelled rows and the sessions of the backtest."""
+    n_labelled = evidence.read_summary(whole).n_labelled
+    by_regime, by_month = table(whole, "by_regime"), table(whole, "by_month")
+
+    assert by_month["n"].sum() == n_labelled
+    for rule in ("vix", "trend"):
+        part = by_regime.filter(rule=rule)
+        assert part["n"].sum() == n_labelled
+        assert part["n_sessions"].sum() == table(whole, "returns").height
+    page = (whole.folder.validation / "validation_summary.md").read_text()
+    assert "## States of the market" in page
 
 
 def test_net_is_gross_less_the_costs_of_the_trades(whole: Run) -> None:
