@@ -6,8 +6,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
-from tasks.crises import replay_scenario, summarise_stress
-from tasks.plans import failure_limit, planned_scenarios
+from tasks.crises import replay_method, replay_scenario, summarise_stress
+from tasks.plans import failure_limit, planned_methods, planned_scenarios
 from tasks.runners import runner
 from tasks.stages import open_stage
 
@@ -22,9 +22,11 @@ def stress_students(run_id: str) -> State[Any]:
         run_id: A run whose students are trained.
     """
     with open_stage(run_id, Stage.STRESS_TESTS) as stage:
-        scenarios = planned_scenarios(run_id)
-        stage.expect(len(scenarios))
-        units = stage.collect(replay_scenario.map(run_id, scenarios))
+        scenarios, methods = planned_scenarios(run_id), planned_methods(run_id)
+        stage.expect(len(scenarios) + len(methods))
+        replays = [*replay_scenario.map(run_id, scenarios)]
+        replays += replay_method.map(run_id, methods) if methods else []
+        units = stage.collect(replays)
         stage.finish(
             lambda: summarise_stress(run_id),
             units=units,

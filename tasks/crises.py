@@ -14,7 +14,7 @@ from sensequant.stages.training import planned_teachers
 from tasks.artifacts import show_markdown
 from tasks.units import UnitRef, do_unit, run_folder, unit_key
 
-__all__ = ["replay_scenario", "summarise_stress"]
+__all__ = ["replay_method", "replay_scenario", "summarise_stress"]
 
 
 def _reads_of_replay(run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
@@ -45,6 +45,32 @@ def replay_scenario(run_id: str, scenario: str) -> UnitRef:
         makes=[folder.stress / "scenarios" / f"{scenario}.json"],
         kind="stress",
         name=f"stress {scenario}",
+        window=scenario,
+    )
+
+
+def _reads_of_method(run: Run, _given: Mapping[str, Any]) -> Iterator[Path]:
+    yield run.folder.data
+    yield run.folder.benchmark
+    yield from sorted((run.folder.root / "bars").glob("*.parquet"))
+
+
+@task(
+    task_run_name="method {scenario}",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=unit_key(_reads_of_method),
+)
+def replay_method(run_id: str, scenario: str) -> UnitRef:
+    """Train the method on what was known before a crisis, and lead it through."""
+    folder = run_folder(run_id)
+    return do_unit(
+        folder,
+        Stage.STRESS_TESTS,
+        lambda: crises.replay_method(load_run(folder), scenario),
+        makes=[folder.stress / "method" / f"{scenario}.json"],
+        kind="stress",
+        name=f"method {scenario}",
         window=scenario,
     )
 

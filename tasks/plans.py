@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sensequant.runs import Stage
-from sensequant.stages import distillation, training
+from sensequant.stages import crises, distillation, training
 from sensequant.stages.context import load_run
 from sensequant.windows import Window
 from tasks.units import run_folder
@@ -15,6 +15,7 @@ from tasks.units import run_folder
 __all__ = [
     "PlannedWindows",
     "failure_limit",
+    "planned_methods",
     "planned_scenarios",
     "planned_stages",
     "planned_students",
@@ -48,6 +49,11 @@ def planned_students(run_id: str) -> PlannedWindows:
 def planned_scenarios(run_id: str) -> list[str]:
     """Return the names of the crises that the run's settings select."""
     return [scenario.name for scenario in load_run(run_folder(run_id)).scenarios]
+
+
+def planned_methods(run_id: str) -> list[str]:
+    """Return the names of the crises in which the method is replayed as of then."""
+    return crises.planned_methods(load_run(run_folder(run_id)))
 
 
 def failure_limit(run_id: str) -> float:

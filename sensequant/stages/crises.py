@@ -32,7 +32,14 @@ from sensequant.student_file import read_student
 from sensequant.units import UnitRecord
 from sensequant.windows import POOLED
 
-__all__ = ["read_shocks", "read_stress", "replay_scenario", "summarise"]
+__all__ = [
+    "planned_methods",
+    "read_shocks",
+    "read_stress",
+    "replay_method",
+    "replay_scenario",
+    "summarise",
+]
 
 
 def replay_scenario(run: Run, name: str) -> UnitRecord:
@@ -64,7 +71,23 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
     )
     path = run.folder.stress / "scenarios" / f"{name}.json"
     write_json(path, outcome)
-    return _unit(run, name, outcome)
+    return _unit(run, name, outcome, kind="scenarios")
+
+
+def replay_method(run: Run, name: str) -> UnitRecord:
+    """Replay the method as of then in one crisis: trained on what was known before it."""
+    # It runs the stages in one process, which know this stage, too.
+    from sensequant.stages.method_replay import replay_as_of_then  # noqa: PLC0415
+
+    scenario = next(each for each in run.scenarios if each.name == name)
+    outcome = replay_as_of_then(run, scenario, _settings(run))
+    write_json(run.folder.stress / "method" / f"{name}.json", outcome)
+    return _unit(run, name, outcome, kind="method")
+
+
+def planned_methods(run: Run) -> list[str]:
+    """Return the crises in which the settings ask for a replay of the method."""
+    return [each.name for each in run.scenarios] if run.config.stress.method_windows else []
 
 
 def summarise(run: Run) -> tuple[str, Findings]:
@@ -80,7 +103,7 @@ def summarise(run: Run) -> tuple[str, Findings]:
         _settings(run),
     )
     write_json(run.folder.stress / "shocks.json", shocks)
-    page = f"{render_markdown(summary)}\n{render_shocks(shocks)}"
+    page = f"{render_markdown(summary)}\n{_method_page(run)}\n{render_shocks(shocks)}"
     write_atomically(run.folder.stress / "stress_report.md", page.encode())
     write_json(run.folder.stress / "stress_summary.json", summary)
     return page, Findings(
@@ -106,6 +129,19 @@ def read_shocks(run: Run) -> ShockReport | None:
     if not (run.folder.stress / "shocks.json").exists():
         return None
     return ShockReport.model_validate(read_json(run.folder.stress / "shocks.json"))
+
+
+def _method_page(run: Run) -> str:
+    title = "# The method as of then"
+    if not planned_methods(run):
+        return f"{title}\n\nNot asked for: `stress.method_windows` is 0.\n"
+    outcomes = [
+        parse_outcome(read_json(run.folder.stress / "method" / f"{name}.json"))
+        for name in planned_methods(run)
+    ]
+    summary = summarise_stress(outcomes, run.config.stress)
+    write_json(run.folder.stress / "method_summary.json", summary)
+    return render_markdown(summary, title=title, not_done_yet=())
 
 
 def _settings(run: Run) -> ReplaySettings:
@@ -143,12 +179,12 @@ def _first_taught(run: Run, scope: str) -> date:
     return min(each for each in firsts if isinstance(each, date))
 
 
-def _unit(run: Run, name: str, outcome: ScenarioOutcome) -> UnitRecord:
-    path = run.folder.stress / "scenarios" / f"{name}.json"
+def _unit(run: Run, name: str, outcome: ScenarioOutcome, *, kind: str) -> UnitRecord:
+    path = run.folder.stress / kind / f"{name}.json"
     is_skipped = isinstance(outcome, SkippedScenario)
     return UnitRecord(
         kind="stress",
-        name=f"stress {name}",
+        name=f"{'stress' if kind == 'scenarios' else kind} {name}",
         window=name,
         outcome=Outcome.SKIPPED if is_skipped else Outcome.SUCCESS,
         reason=outcome.skip_reason if is_skipped else None,

@@ -47,6 +47,7 @@ __all__ = [
     "remember_units",
     "requested_symbols",
     "settle",
+    "write_windows",
 ]
 
 NOT_DONE_YET = [
@@ -267,7 +268,7 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
         )
     write_table(run.folder.data, pl.DataFrame([fact.model_dump() for fact in stocks]))
     _write_quarantine(run, [fact.symbol for fact in facts])
-    n_windows = _write_windows(run, stocks)
+    n_windows = write_windows(run, stocks)
     benchmark = _write_benchmark(run, facts)
     n_expected, n_present = (sum(getattr(f, name) for f in stocks) for name in _COVERAGE)
     return Findings(
@@ -359,7 +360,8 @@ def _write_quarantine(run: Run, symbols: Sequence[str]) -> None:
     write_table(run.folder.quarantine, whole.sort(QUARANTINE_SCHEMA.names()))
 
 
-def _write_windows(run: Run, facts: list[SymbolData]) -> int:
+def write_windows(run: Run, facts: Sequence[SymbolData]) -> int:
+    """Plan the windows of symbols, write them down, and return how many there are."""
     market = (
         min(fact.first_session for fact in facts),
         max(fact.last_session for fact in facts),

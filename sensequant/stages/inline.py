@@ -139,6 +139,7 @@ def _assess(run: Run, at: datetime) -> None:
 
 def _stress(run: Run, at: datetime) -> None:
     units = [crises.replay_scenario(run, scenario.name) for scenario in run.scenarios]
+    units += [crises.replay_method(run, name) for name in crises.planned_methods(run)]
     _, found = crises.summarise(run)
     _finish(run, Stage.STRESS_TESTS, found, at, units=units, kind="stress")
 

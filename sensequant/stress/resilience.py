@@ -57,10 +57,7 @@ NIFTY_50 = "nifty_50_buy_and_hold"
 BALANCED = "nifty_50_and_cash"
 CASH = "cash"
 
-NOT_DONE_YET = (
-    "Replay of the method as of then: students trained only on data from before each crisis.",
-    "Charts of equity through each crisis.",
-)
+NOT_DONE_YET = ("Charts of equity through each crisis.",)
 """What the stress tests leave open."""
 
 _MISSING = "none"
@@ -249,9 +246,14 @@ def summarise_stress(outcomes: Iterable[ScenarioOutcome], config: StressConfig) 
     )
 
 
-def render_markdown(summary: StressSummary) -> str:
-    """Return the page of the stress tests."""
-    lines = ["# Stress tests", "", *_headline(summary), ""]
+def render_markdown(
+    summary: StressSummary,
+    *,
+    title: str = "# Stress tests",
+    not_done_yet: tuple[str, ...] = NOT_DONE_YET,
+) -> str:
+    """Return the page of the stress tests, or of those of the method as of then."""
+    lines = [title, "", *_headline(summary), ""]
     for result in summary.results:
         lines += [*_section(result), ""]
     if summary.skipped:
@@ -262,7 +264,8 @@ def render_markdown(summary: StressSummary) -> str:
             for outcome in summary.skipped
         ]
         lines.append("")
-    lines += ["## Not done yet", "", *(f"- {sentence}" for sentence in summary.not_done_yet)]
+    if not_done_yet:
+        lines += ["## Not done yet", "", *(f"- {sentence}" for sentence in not_done_yet)]
     return "\n".join(lines) + "\n"
 
 

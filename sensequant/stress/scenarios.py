@@ -108,6 +108,13 @@ class StressConfig(Config):
         ),
     )
 
+    method_windows: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Windows before each crisis on which the method is trained anew, knowing "
+        "nothing later (count); 0: the method is not replayed.",
+    )
     gap_down_frac: float = Field(
         default=0.1,
         gt=0,

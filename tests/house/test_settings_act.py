@@ -195,6 +195,10 @@ def stress(run: Run) -> Any:
     return stripped(read_json(run.folder.stress / "stress_summary.json"))
 
 
+def methods(run: Run) -> Any:
+    return [crises.replay_method(run, name).outcome for name in crises.planned_methods(run)]
+
+
 def shocks(run: Run) -> Any:
     crises.summarise(run)
     return read_json(run.folder.stress / "shocks.json")
@@ -363,6 +367,7 @@ METHOD: dict[str, Case] = {
     "stress.cash_rate_frac": Case(0.0, stress),
     "stress.balanced_equity_frac": Case(0.3, stress),
     "stress.black_swan_sigma": Case(0.1, stress),
+    "stress.method_windows": Case(2, methods),
     "stress.gap_down_frac": Case(0.3, shocks),
     "stress.volatility_factor": Case(3.0, shocks),
     "stress.halt_sessions": Case(60, shocks),
