@@ -45,6 +45,7 @@ _MOST_APPROVED = 0.05
 _MOST_APPROVED_UPPER = 0.10
 _FEWEST_WALKS = 200
 _LEAST_POWER = 0.80
+_FEWEST_EDGES = 40
 _SHARPE_TO_SEE = 3.0
 _EARNINGS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
@@ -270,7 +271,10 @@ def _power(levels: Sequence[Judged], request: CalibrationRequest) -> Answer:
     found = f"{in_words(level.approved)}, {place}."
     if (request.years, request.n_symbols) != (3, 50):
         return Answer(demand=demand, holds=None, found=found)
-    return Answer(demand=demand, holds=level.approved.value >= _LEAST_POWER, found=found)
+    holds: bool | None = level.approved.value >= _LEAST_POWER
+    if level.approved.n < _FEWEST_EDGES and level.approved.upper >= _LEAST_POWER:
+        holds = None
+    return Answer(demand=demand, holds=holds, found=found)
 
 
 def in_words(found: Rate) -> str:

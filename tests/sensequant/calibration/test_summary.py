@@ -143,14 +143,22 @@ def test_false_approvals_are_judged_when_there_are_enough(
 
 
 @pytest.mark.parametrize(
-    ("n_approved", "n_symbols", "holds"), [(4, 50, True), (3, 50, False), (5, 12, None)]
+    ("n_approved", "n", "n_symbols", "holds"),
+    [
+        (32, 40, 50, True),
+        (31, 40, 50, False),
+        (4, 5, 50, None),
+        (1, 5, 50, False),
+        (5, 5, 12, None),
+    ],
+    ids=["enough", "too few", "few worlds", "few worlds, rarely", "another size"],
 )
 def test_power_is_judged_at_three_years_and_fifty_symbols(
-    n_approved: int, n_symbols: int, *, holds: bool | None
+    n_approved: int, n: int, n_symbols: int, *, holds: bool | None
 ) -> None:
-    """Four of five are enough; worlds of another size decide nothing."""
+    """Four of five of forty worlds; fewer decide only where their interval lies below."""
     request = CalibrationRequest(n_symbols=n_symbols, oracle_sharpes=(3.0,))
-    outcomes = [(PASS, PASS)] * n_approved + [(OPEN, PASS)] * (5 - n_approved)
+    outcomes = [(PASS, PASS)] * n_approved + [(OPEN, PASS)] * (n - n_approved)
     records = [record(number, said, sharpe=3.0) for number, said in enumerate(outcomes)]
 
     assert summarise(request, records, [WORTH]).answers[1].holds is holds
