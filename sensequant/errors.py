@@ -28,6 +28,7 @@ __all__ = [
     "HelperDiedError",
     "InsufficientHistoryError",
     "InvalidBarsError",
+    "InvalidContextError",
     "LeakageError",
     "MalformedReplyError",
     "MasterUnavailableError",
@@ -127,6 +128,12 @@ class InvalidBarsError(DataError):
     """Bars that contradict themselves or their schema."""
 
     reason = "invalid_bars"
+
+
+class InvalidContextError(DataError):
+    """What is known beside the bars contradicts itself or its schema, or cannot be read."""
+
+    reason = "no_data"
 
 
 class InsufficientHistoryError(DataError):

@@ -1,0 +1,1 @@
+"""What is known beside the bars, with the time at which it was known: depth, headlines."""
