@@ -285,6 +285,10 @@ class RunFolder:
         """Return the table of one symbol's adjusted bars."""
         return self.root / "bars" / f"{symbol}.parquet"
 
+    def context(self, family: str) -> Path:
+        """Return the table of what is known of each session for one family of features."""
+        return self.root / "context" / f"{family}.parquet"
+
     def teacher(self, window: str) -> Path:
         """Return the folder of one window's teacher."""
         return self.root / "teachers" / window

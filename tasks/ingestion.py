@@ -188,6 +188,7 @@ def forecast_training(run_id: str) -> None:
                     audit,
                     calendar=shelf.calendar,
                     source_options=run.request.source.options,
+                    context=run.market_context,
                 )
             )
         except ConfigError as error:

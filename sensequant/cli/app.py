@@ -19,6 +19,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from sensequant import __version__
 from sensequant.cli.arguments import RunArguments
+from sensequant.cli.context_commands import register_context_commands
 from sensequant.cli.data_commands import register_data_commands
 from sensequant.cli.decision_commands import register_decision_commands
 from sensequant.cli.model_commands import register_model_commands
@@ -46,6 +47,7 @@ app.command(calendar_app)
 features_app = App(name="features", help="What a model may see.")
 app.command(features_app)
 register_data_commands(app)
+register_context_commands(app)
 register_decision_commands(app)
 register_model_commands(app)
 register_promotion_commands(app)

@@ -23,6 +23,7 @@ from sensequant.coverage.audit import CoverageAudit
 from sensequant.coverage.states import State
 from sensequant.coverage.summary import ingest_commands
 from sensequant.errors import MissingBarsError
+from sensequant.features.context import MarketContext
 from sensequant.features.registry import model_columns
 from sensequant.histories import History, context_from_store, listings_of, read_histories
 from sensequant.market.intervals import DAILY
@@ -175,6 +176,7 @@ def preflight(
     calendar: SessionCalendar,
     limits: PreflightConfig | None = None,
     source_options: str = "",
+    context: MarketContext | None = None,
 ) -> Preflight:
     """Forecast what stages 1 and 2 of a run will do with the stored bars.
 
@@ -192,6 +194,8 @@ def preflight(
         When to warn; None: the defaults.
     source_options
         How the source is named on a command line, for what is left to fetch.
+    context
+        The market around the symbols; None: what the store of bars knows of it.
 
     Raises
     ------
@@ -202,7 +206,8 @@ def preflight(
     histories = read_histories(store, stocks, calendar)
     ends = [history.ends for history in histories.values() if history.ends is not None]
     missing = _missing_sessions(audit)
-    rows = _rows_of(histories, question, store, calendar)
+    around = context or _context_of(histories, store, calendar)
+    rows = _rows_of(histories, question, around, calendar)
     windows = [
         _window_forecast(each, rows, history, question.config, missing.get(symbol, []))
         for symbol, history in histories.items()
@@ -255,10 +260,17 @@ def _planned(
     )
 
 
+def _context_of(
+    histories: Mapping[str, History], store: BarStore, calendar: SessionCalendar
+) -> MarketContext:
+    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
+    return context_from_store(store, calendar, listings=listings_of(firsts))
+
+
 def _rows_of(
     histories: Mapping[str, History],
     question: Question,
-    store: BarStore,
+    context: MarketContext,
     calendar: SessionCalendar,
 ) -> dict[str, pl.DataFrame]:
     """Return features and labels by symbol; all at once, because ranks compare symbols."""
@@ -266,8 +278,6 @@ def _rows_of(
     if not tables:
         return {}
     config, bars = question.config, pl.concat(tables)
-    firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
-    context = context_from_store(store, calendar, listings=listings_of(firsts))
     rows = build_rows(bars, config, context, calendar=calendar, start=question.start)
     return {str(part["symbol"][0]): part for part in rows.partition_by("symbol")}
 

@@ -1,4 +1,4 @@
-"""What features see beside the bars: the index, its volatility, and the days of listing.
+"""What features see beside the bars: index, volatility, days of listing, depth.
 
 Belongs here: the context of a market and the check that its frames pass. Does not belong here:
 formulas (`market`, `listing`) and where the data come from.
@@ -29,11 +29,15 @@ class MarketContext:
     listings
         First day on which a symbol could be traded. A symbol whose listing is not known, or lies
         before the bars that are kept, is left out.
+    depth
+        What order books said (`context.depth_sessions.DEPTH_SESSION_SCHEMA`), a row for each symbol
+        and session of which enough is known. None where there is none.
 
     Raises
     ------
     InvalidBarsError
-        A frame lacks a column, is out of order, or holds a close that is not finite and above 0.
+        A frame lacks a column, is out of order, holds a close that is not finite and above 0, or
+        says two things of one symbol and session.
 
     Notes
     -----
@@ -43,15 +47,34 @@ class MarketContext:
     benchmark: pl.DataFrame | None = None
     vix: pl.DataFrame | None = None
     listings: Mapping[str, date] = field(default_factory=dict[str, date])
+    depth: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for name, frame in (("benchmark", self.benchmark), ("vix", self.vix)):
             if frame is not None:
                 _require_closes(frame, name)
+        if self.depth is not None:
+            _require_sessions(self.depth, "depth")
 
 
 NO_CONTEXT = MarketContext()
 """Nothing is known beside the bars."""
+
+
+def _require_sessions(frame: pl.DataFrame, name: str) -> None:
+    found = {column: frame.schema.get(column) for column in ("symbol", "session")}
+    is_typed = found == {"symbol": pl.String(), "session": pl.Date()}
+    n_repeated = (
+        frame.filter(pl.struct("symbol", "session").is_duplicated()).height if is_typed else 0
+    )
+    if not is_typed or n_repeated:
+        raise InvalidBarsError(
+            "context of sessions cannot be used",
+            where=name,
+            expected="symbol String, session Date, one row for each",
+            found=f"{n_repeated} rows that share theirs" if is_typed else str(found),
+            remedy="pass the frame that the module of this context returns",
+        )
 
 
 def _require_closes(frame: pl.DataFrame, name: str) -> None:

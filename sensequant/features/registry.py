@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from sensequant.errors import ConfigError
 from sensequant.features.calendar import CALENDAR_FEATURES, CALENDAR_TABLE
 from sensequant.features.delivery import DELIVERY_FEATURES, DELIVERY_HELPERS
+from sensequant.features.depth import DEPTH_FEATURES, DEPTH_TABLE
 from sensequant.features.gaps import GAP_FEATURES, GAP_HELPERS
 from sensequant.features.levels import LEVEL_FEATURES, LEVEL_HELPERS
 from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
@@ -49,6 +50,7 @@ _FEATURES: tuple[Feature, ...] = (
     *RANK_FEATURES,
     *LEVEL_FEATURES,
     *LISTING_FEATURES,
+    *DEPTH_FEATURES,
 )
 
 _HELPERS: Mapping[str, Column] = {
@@ -72,7 +74,13 @@ _COLUMNS: Mapping[str, Column] = {
     **_HELPERS,
 }
 
-_TABLES: tuple[Table, ...] = (CALENDAR_TABLE, MARKET_TABLE, PROFILE_TABLE, LISTING_TABLE)
+_TABLES: tuple[Table, ...] = (
+    CALENDAR_TABLE,
+    MARKET_TABLE,
+    PROFILE_TABLE,
+    LISTING_TABLE,
+    DEPTH_TABLE,
+)
 
 
 class FeatureConfig(Config):
@@ -137,6 +145,12 @@ class FeatureConfig(Config):
     listing: bool = Field(
         default=True,
         description="Feed, with scale_free, the sessions since the symbol's listing (yes or no).",
+    )
+
+    depth: bool = Field(
+        default=False,
+        description="Feed what order books said over the session: spread, imbalance, order flow, "
+        "resilience; needs scale_free and imported depth (yes or no, off by default).",
     )
 
     @model_validator(mode="after")

@@ -30,6 +30,7 @@ class Family(StrEnum):
     CALENDAR = "calendar"
     DELIVERY = "delivery"
     MARKET_CONTEXT = "market_context"
+    DEPTH = "depth"
     RANKS = "ranks"
     LEVELS = "levels"
     LISTING = "listing"

@@ -11,6 +11,7 @@ that invented bars never lie among real ones, nor among those of another seed.
 from pathlib import Path
 from typing import Literal
 
+from sensequant.context.store import ContextStore
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.sources.simulated import SimulatedConfig
 from sensequant.market.store import BarStore
@@ -18,6 +19,7 @@ from sensequant.records import digest_of
 
 __all__ = [
     "claims_folder",
+    "context_store_at",
     "ledger_path",
     "logins_folder",
     "market_digest",
@@ -53,6 +55,17 @@ def market_digest(source: SourceConfig) -> str:
 def store_at(home: Path, source: SourceConfig) -> BarStore:
     """Return the store of a source's bars."""
     return BarStore(home / store_key(source))
+
+
+def context_store_at(home: Path, source: SourceConfig) -> ContextStore:
+    """Return the store of what is known beside the bars of a source.
+
+    There is one of real context, whatever source the bars come from, and one for each simulated
+    market.
+    """
+    if source.kind in _REAL:
+        return ContextStore(home, is_simulated=False)
+    return ContextStore(home / store_key(source), is_simulated=True)
 
 
 def real_store(home: Path, kind: Literal["files", "breeze"]) -> BarStore:

@@ -11,10 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
+from sensequant.context.sessions import OF_CONTEXT
+from sensequant.context.store import ContextStore
 from sensequant.errors import RecordError
 from sensequant.features.context import MarketContext
+from sensequant.features.spec import Family
 from sensequant.histories import listings_of
-from sensequant.ingestion.places import store_at
+from sensequant.ingestion.places import context_store_at, store_at
 from sensequant.market.store import BarStore
 from sensequant.market.symbols import INDIA_VIX, NIFTY50
 from sensequant.records import FrameDigests, Record, SkipReason, digest_of, frame_digest
@@ -108,6 +111,11 @@ class Run:
         return store_at(self.folder.home, self.request.source)
 
     @property
+    def context_store(self) -> ContextStore:
+        """What is known beside the bars of this run's source."""
+        return context_store_at(self.folder.home, self.request.source)
+
+    @property
     def benchmark(self) -> pl.DataFrame | None:
         """Bars of the benchmark index, or None where the source has none."""
         path = self.folder.benchmark
@@ -151,10 +159,15 @@ class Run:
             benchmark=self._index_bars(NIFTY50),
             vix=self._index_bars(INDIA_VIX),
             listings=listings_of(dict(first.iter_rows())),
+            **{family.value: self._context_of(family) for family in sorted(OF_CONTEXT)},
         )
 
     def _index_bars(self, symbol: str) -> pl.DataFrame | None:
         path = self.folder.bars(symbol)
+        return read_table(path) if path.exists() else None
+
+    def _context_of(self, family: Family) -> pl.DataFrame | None:
+        path = self.folder.context(family)
         return read_table(path) if path.exists() else None
 
     @property

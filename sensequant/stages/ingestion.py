@@ -13,7 +13,9 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
+from sensequant.context.sessions import OF_CONTEXT, context_of_sessions
 from sensequant.errors import MissingBarsError
+from sensequant.features.registry import fed_families
 from sensequant.ingestion.chunks import ingest_chunk
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.ledger_records import ChunkOutcome
@@ -240,7 +242,7 @@ def _key_of_all(run: Run) -> str:
 
 
 def settle(run: Run, symbols: Sequence[str]) -> Findings:
-    """Write down the run's data, windows, quarantine and benchmark.
+    """Write down the run's data, windows, quarantine, benchmark and context.
 
     Parameters
     ----------
@@ -270,6 +272,7 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
     _write_quarantine(run, [fact.symbol for fact in facts])
     n_windows = write_windows(run, stocks)
     benchmark = _write_benchmark(run, facts)
+    n_of_context = _write_context(run, [fact.symbol for fact in stocks])
     n_expected, n_present = (sum(getattr(f, name) for f in stocks) for name in _COVERAGE)
     return Findings(
         values={
@@ -282,6 +285,7 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
             "benchmark": benchmark,
             "is_simulated": any(fact.is_simulated for fact in stocks),
             "data_digest": digest_of([fact.bars_digest for fact in facts]),
+            **n_of_context,
         },
         not_done_yet=NOT_DONE_YET,
     )
@@ -382,6 +386,19 @@ def write_windows(run: Run, facts: Sequence[SymbolData]) -> int:
     plan = [WindowPlan(window=each.window, skip=each.skip) for each in planned]
     write_json(run.folder.plan, [window.model_dump(mode="json") for window in plan])
     return len(planned)
+
+
+def _write_context(run: Run, symbols: Sequence[str]) -> dict[str, int]:
+    """Keep what is known beside the bars, whatever the store gets later; count the sessions."""
+    families = fed_families(run.config.features)
+    frames = context_of_sessions(
+        run.context_store, families, symbols=symbols, calendar=nse_calendar()
+    )
+    for family in OF_CONTEXT - frames.keys():
+        run.folder.context(family).unlink(missing_ok=True)
+    for family, frame in frames.items():
+        write_table(run.folder.context(family), frame)
+    return {f"n_sessions_with_{family}": frame.height for family, frame in frames.items()}
 
 
 def _write_benchmark(run: Run, facts: list[SymbolData]) -> str | None:

@@ -9,17 +9,21 @@ of its model, which nobody alters.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
+from sensequant.context.sessions import context_of_sessions
+from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.features.context import MarketContext
+from sensequant.features.registry import fed_families
+from sensequant.features.spec import Family
 from sensequant.foreign_student import load_foreign_student
 from sensequant.histories import context_from_store, listings_of, read_histories
-from sensequant.ingestion.places import store_at
+from sensequant.ingestion.places import context_store_at, store_at
 from sensequant.market.intervals import DAILY
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.base import require_known
@@ -110,6 +114,9 @@ class Scorers:
         Returns the student of an owner, verified.
     is_audited
         Whether a manifest vouches for them.
+    families, beside
+        Families of features that they were fed, and the store of what is known beside the bars;
+        None where no family needs it.
     """
 
     home: Path
@@ -118,6 +125,8 @@ class Scorers:
     owners: tuple[str, ...]
     load: Callable[[str], Student]
     is_audited: bool
+    families: frozenset[Family] = frozenset()
+    beside: ContextStore | None = None
 
 
 def score_stored(run: Run, request: ScoringRequest) -> Scored:
@@ -142,6 +151,8 @@ def score_stored(run: Run, request: ScoringRequest) -> Scored:
         owners=tuple(files),
         load=lambda owner: _own_student(run, files[owner]),
         is_audited=run.folder.manifest.exists(),
+        families=fed_families(run.config.features),
+        beside=run.context_store,
     )
     return _score(scorers, request)
 
@@ -189,14 +200,16 @@ def scorers_of(home: Path, model: Model) -> Scorers:
     RecordError
         Its settings are not of this version.
     """
-    files = model.students
+    files, settings = model.students, settings_at(model.config)
     return Scorers(
         home=home,
-        store=store_at(home, settings_at(model.config).request.source),
+        store=store_at(home, settings.request.source),
         symbols=model.record.symbols,
         owners=tuple(files),
         load=lambda owner: read_student(files[owner][0], sha256=files[owner][1]),
         is_audited=True,
+        families=fed_families(settings.config.features),
+        beside=context_store_at(home, settings.request.source),
     )
 
 
@@ -223,6 +236,11 @@ def stored_market(
         )
     firsts = {symbol: each.ends[0] for symbol, each in histories.items() if each.ends is not None}
     context = context_from_store(scorers.store, calendar, listings=listings_of(firsts))
+    if scorers.beside is not None:
+        frames = context_of_sessions(
+            scorers.beside, scorers.families, symbols=firsts, calendar=calendar
+        )
+        context = replace(context, **{family.value: frame for family, frame in frames.items()})
     return pl.concat(tables), context
 
 
@@ -231,7 +249,11 @@ def _score(scorers: Scorers, request: ScoringRequest) -> Scored:
     symbols = request.symbols or scorers.symbols
     for symbol in symbols:
         require_known(symbol, stored, source=str(scorers.home))
-    bars, context = stored_market(scorers, symbols)
+    students = _students(scorers, symbols, request)
+    fed = [fed_families(student.file.features) for student in students.values()]
+    # A student from elsewhere may be fed other families than those of the run.
+    asked = replace(scorers, families=scorers.families.union(*fed))
+    bars, context = stored_market(asked, symbols)
     sessions = _sessions(bars, symbols, request)
     predictions = {
         owner: predict_bars(
@@ -241,7 +263,7 @@ def _score(scorers: Scorers, request: ScoringRequest) -> Scored:
             sessions=sessions,
             symbols=symbols if owner == POOLED else [owner],
         )
-        for owner, student in _students(scorers, symbols, request).items()
+        for owner, student in students.items()
     }
     is_simulated = any(
         bool(scorers.store.read(symbol, interval=DAILY)["is_simulated"].any()) for symbol in symbols

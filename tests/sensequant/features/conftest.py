@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA
 from sensequant.features.context import MarketContext
 from sensequant.market.sessions import nse_calendar
 
@@ -32,6 +33,16 @@ def _one_symbol(symbol: str, rng: np.random.Generator, n_bars: int) -> pl.DataFr
             "delivered_volume": np.floor(volume * rng.uniform(0.2, 0.8, n_bars)),
             "is_unexplained_gap": [False] * n_bars,
         }
+    )
+
+
+def _sessions_of(bars: pl.DataFrame, schema: pl.Schema, rng: np.random.Generator) -> pl.DataFrame:
+    """Return random values of every number of a schema, for each symbol and session."""
+    numbers = [name for name, dtype in schema.items() if dtype == pl.Float64()]
+    return bars.select(
+        "symbol",
+        "session",
+        **{name: pl.Series(rng.normal(0, 1, bars.height)) for name in numbers},
     )
 
 
@@ -61,6 +72,7 @@ def make_context() -> ContextMaker:
             benchmark=pl.DataFrame({"session": sessions, "close": index}),
             vix=pl.DataFrame({"session": sessions, "close": vix}),
             listings=dict.fromkeys(symbols, first),
+            depth=_sessions_of(bars, DEPTH_SESSION_SCHEMA, rng),
         )
 
     return make

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensequant.context.sessions import OF_CONTEXT
 from sensequant.errors import InvalidBarsError
 from sensequant.features.build import build_features
 from sensequant.features.context import MarketContext
@@ -37,11 +39,17 @@ ALL = FeatureConfig(
     market_context=True,
     ranks=True,
     levels=True,
+    depth=True,
 )
 OF_ONE_SYMBOL = ALL.model_copy(update={"ranks": False})
 """All families that need no other symbols."""
-OF_BARS = OF_ONE_SYMBOL.model_copy(update={"market_context": False})
-"""All families that need neither other symbols nor an index."""
+OF_MARKET = ALL.model_copy(update=dict.fromkeys(OF_CONTEXT, False))
+"""All families that need nothing but bars of symbols and indices."""
+OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False})
+"""All families that need neither other symbols nor anything beside the bars."""
+
+CONTEXT = ("benchmark", "vix", "depth")
+"""Frames of the context."""
 
 SPECS = registered_features()
 N_BARS = 300
@@ -75,25 +83,16 @@ def _constant(bars: pl.DataFrame, *, price: float, volume: float) -> pl.DataFram
 
 
 def _cut(context: MarketContext, *, until: date) -> MarketContext:
-    assert context.benchmark is not None
-    assert context.vix is not None
-    return MarketContext(
-        benchmark=context.benchmark.filter(pl.col("session") <= until),
-        vix=context.vix.filter(pl.col("session") <= until),
-        listings=context.listings,
-    )
+    frames = {name: getattr(context, name) for name in CONTEXT}
+    is_first = pl.col("session") <= until
+    return replace(context, **{name: frame.filter(is_first) for name, frame in frames.items()})
 
 
 def _moved(context: MarketContext, *, since: date, factor: float) -> MarketContext:
-    assert context.benchmark is not None
-    assert context.vix is not None
+    frames = {name: getattr(context, name) for name in CONTEXT}
     is_later = pl.col("session") >= since
-    moved = pl.when(is_later).then(pl.col("close") * factor).otherwise(pl.col("close"))
-    return MarketContext(
-        benchmark=context.benchmark.with_columns(close=moved),
-        vix=context.vix.with_columns(close=moved),
-        listings=context.listings,
-    )
+    moved = pl.when(is_later).then(pl.col(pl.Float64) * factor).otherwise(pl.col(pl.Float64))
+    return replace(context, **{name: frame.with_columns(moved) for name, frame in frames.items()})
 
 
 def test_all_registered_features_are_computed_when_everything_is_on() -> None:
@@ -294,7 +293,7 @@ def test_scale_free_features_ignore_the_scale_and_levels_do_not(
     )
 )
 def test_no_value_is_nan_or_infinite(
-    make_bars: BarsMaker, levels: list[tuple[float, float]]
+    make_bars: BarsMaker, make_context: ContextMaker, levels: list[tuple[float, float]]
 ) -> None:
     """Constant stretches, huge jumps and empty volumes give numbers or null."""
     repeated = levels * 4
@@ -306,7 +305,7 @@ def test_no_value_is_nan_or_infinite(
     )
     bars = pl.concat(one.with_columns(symbol=pl.lit(symbol)) for symbol in SYMBOLS)
     index = one.select("session", "close")
-    context = MarketContext(benchmark=index, vix=index)
+    context = replace(make_context(bars), benchmark=index, vix=index)
 
     features = build_features(bars, ALL, context).drop("symbol", "session")
 
@@ -463,7 +462,7 @@ def test_threads_do_not_change_a_bit(make_bars: BarsMaker, tmp_path: Path) -> No
 
     outputs = [
         subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(path), str(index), ALL.model_dump_json()],
+            [sys.executable, "-c", PROGRAM, str(path), str(index), OF_MARKET.model_dump_json()],
             env={**os.environ, "POLARS_MAX_THREADS": threads},
             capture_output=True,
             text=True,

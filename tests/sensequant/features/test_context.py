@@ -7,10 +7,12 @@ from datetime import date
 import polars as pl
 import pytest
 
+from sensequant.context.sessions import OF_CONTEXT
 from sensequant.errors import ConfigError, InvalidBarsError
 from sensequant.features.build import build_features
 from sensequant.features.context import MarketContext
 from sensequant.features.registry import FeatureConfig
+from sensequant.features.spec import Family
 
 BarsMaker = Callable[..., pl.DataFrame]
 ContextMaker = Callable[..., MarketContext]
@@ -59,6 +61,41 @@ def test_a_market_that_is_not_there_is_refused(
 
     assert caught.value.where == "features.market_context"
     assert "switch features.market_context off" in caught.value.remedy
+
+
+@pytest.mark.parametrize("family", sorted(OF_CONTEXT))
+@pytest.mark.parametrize("is_frame_there", [True, False])
+def test_context_that_was_not_imported_is_refused(
+    family: Family, make_bars: BarsMaker, make_context: ContextMaker, *, is_frame_there: bool
+) -> None:
+    """The message names the flag and the command that brings what is missing; one row is enough."""
+    bars = make_bars(5)
+    frame: pl.DataFrame = getattr(make_context(bars), family)
+    config = FeatureConfig.model_validate({family: True})
+    absent = replace(MarketContext(), **{family: frame[:0] if is_frame_there else None})
+    some = replace(MarketContext(), **{family: frame[1:2]})
+
+    with pytest.raises(ConfigError, match=rf"features\.{family}.*sensequant {family} import"):
+        build_features(bars, config, absent)
+
+    features = build_features(bars, config, some)
+    name = next(name for name in features.columns if name.startswith(family))
+    assert features[name].is_null().to_list() == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pl.DataFrame({"symbol": ["A", "A"], "session": [date(2020, 1, 1)] * 2}),
+        pl.DataFrame({"symbol": ["A"], "session": ["2020-01-01"]}),
+        pl.DataFrame({"symbol": ["A"]}),
+    ],
+    ids=["repeated", "mistyped", "no session"],
+)
+def test_misshapen_context_of_sessions_is_refused(wrong: pl.DataFrame) -> None:
+    """There is one row for each symbol and session."""
+    with pytest.raises(InvalidBarsError, match="context of sessions"):
+        MarketContext(depth=wrong)
 
 
 @pytest.mark.parametrize("is_column_there", [True, False])

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sensequant.context.sessions import OF_CONTEXT
 from sensequant.features.build import build_features
 from sensequant.features.context import MarketContext
 from sensequant.features.registry import FeatureConfig, model_columns
@@ -19,7 +20,10 @@ from sensequant.market.sources.files.source import FilesSource
 pytestmark = pytest.mark.real_data
 
 SYMBOLS = ("RELIANCE", "TCS", "HDFCBANK", "LICI", "LIQUIDBEES", "GOLDBEES", "TATAMOTORS")
-ALL = FeatureConfig.model_validate({"classic_levels": True} | dict.fromkeys(Family, True))
+ALL = FeatureConfig.model_validate(
+    {"classic_levels": True} | dict.fromkeys(set(Family) - OF_CONTEXT, True)
+)
+"""All families that need no context beside bars and indices."""
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ EVERYTHING = FeatureConfig(
     market_context=True,
     ranks=True,
     levels=True,
+    depth=True,
 )
 DEFAULTS = {Family.TREND, Family.MOMENTUM, Family.VOLATILITY, Family.VOLUME, Family.LISTING}
 

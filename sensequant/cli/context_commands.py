@@ -1,0 +1,89 @@
+"""Commands about what is known beside the bars: order books, and what there is of all kinds.
+
+Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter, validators
+
+from sensequant.cli.data_arguments import SourceArguments, source_of
+from sensequant.cli.output import console_for
+from sensequant.cli.place import Place
+
+__all__ = ["register_context_commands"]
+
+_GROUP = "Context"
+_Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86_400))]
+
+depth_app = App(name="depth", help="Order books of many levels.", group=_GROUP)
+context_app = App(name="context", help="What is known beside the bars.", group=_GROUP)
+
+
+def register_context_commands(app: App) -> None:
+    """Add the commands about context to the command line."""
+    app.command(depth_app)
+    app.command(context_app)
+
+
+@depth_app.command(name="import")
+def import_depth(
+    path: Path,
+    /,
+    *,
+    symbol: str | None = None,
+    delay_seconds: _Seconds = 0.0,
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+) -> None:
+    """Bring files of order books; snapshots that cannot be used are kept with their reason.
+
+    Parameters
+    ----------
+    path
+        File or folder of CSV, plain or gzipped, or Parquet (docs/context.md says which columns).
+    symbol
+        Whose books; that with which a file's name begins when left out.
+    delay_seconds
+        How long after its time a snapshot was known.
+    source
+        simulated or breeze-simulator for invented books, all others are real.
+    place
+        Where data are.
+    """
+    from sensequant.cli.context import print_depth_import  # noqa: PLC0415
+
+    print_depth_import(
+        console_for(sys.stdout),
+        (place or Place()).environment().home,
+        source_of(source, default="breeze"),
+        path=path,
+        symbol=symbol,
+        delay_seconds=delay_seconds,
+    )
+
+
+@context_app.command(name="coverage")
+def coverage(
+    *,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+) -> None:
+    """Say what is known beside the bars: kinds, symbols, dates, corrections, refused rows.
+
+    Parameters
+    ----------
+    json
+        Print a list of JSON objects, one for each kind and symbol.
+    source
+        simulated or breeze-simulator for what belongs to invented bars.
+    place
+        Where data are.
+    """
+    from sensequant.cli.context import print_context  # noqa: PLC0415
+
+    home = (place or Place()).environment().home
+    print_context(console_for(sys.stdout), home, source_of(source, default="breeze"), is_json=json)

@@ -1,0 +1,77 @@
+"""Context of whole sessions out of a store, as features need it.
+
+Belongs here: which families of features stand on which kind of context, and reading it for many
+symbols. Does not belong here: how a session is computed (`depth_sessions`), the features.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+import polars as pl
+
+from sensequant.context.depth import DEPTH
+from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA, depth_by_session
+from sensequant.context.hours import decisions_of
+from sensequant.context.store import ContextStore
+from sensequant.features.spec import Family
+from sensequant.market.sessions import SessionCalendar
+
+__all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
+
+KINDS = (DEPTH,)
+"""Every kind of context that a store may hold."""
+
+
+def _depth_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.DataFrame:
+    return depth_by_session(store.read(DEPTH, symbol), decisions)
+
+
+_Reader = Callable[[ContextStore, str, pl.DataFrame], pl.DataFrame]
+
+_READERS: Mapping[Family, tuple[_Reader, pl.Schema]] = {
+    Family.DEPTH: (_depth_of, DEPTH_SESSION_SCHEMA),
+}
+
+OF_CONTEXT = frozenset(_READERS)
+"""Families of features that stand on context."""
+
+
+def context_of_sessions(
+    store: ContextStore,
+    families: Collection[Family],
+    *,
+    symbols: Iterable[str],
+    calendar: SessionCalendar,
+) -> dict[Family, pl.DataFrame]:
+    """Return, for those of the families that stand on context, what was known of each session.
+
+    Parameters
+    ----------
+    store
+        The context.
+    families
+        Families of features; the others are passed over.
+    symbols
+        Whose sessions.
+    calendar
+        The NSE calendar; what counts for a session is what was known at its close.
+
+    Returns
+    -------
+    dict
+        For each family a frame with symbol and session, sorted by both; empty where nothing is
+        known.
+
+    Raises
+    ------
+    RecordError
+        A stored file is damaged.
+    """
+    decisions = decisions_of(calendar)
+    wanted = sorted(set(symbols))
+    return {
+        family: pl.concat(
+            [schema.to_frame(), *(read(store, symbol, decisions) for symbol in wanted)]
+        )
+        for family, (read, schema) in _READERS.items()
+        if family in families
+    }

@@ -1,0 +1,147 @@
+"""Context reaches the rows of a run when its flag is on: from the import to a score."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sensequant.context.depth import DEPTH
+from sensequant.context.depth_sessions import depth_by_session
+from sensequant.context.hours import decisions_of
+from sensequant.context.store import ContextStore
+from sensequant.errors import ConfigError
+from sensequant.features.spec import Family
+from sensequant.ingestion.places import context_store_at
+from sensequant.market.sessions import nse_calendar
+from sensequant.market.sources.build import SourceConfig
+from sensequant.runs import Stage
+from sensequant.settings import TrainingConfig
+from sensequant.stages.context import Run, RunSettings
+from sensequant.stages.scoring import ScoringRequest, score_stored
+from sensequant.stages.students_evidence import candidate_files
+from sensequant.storage import read_table
+from sensequant.student_file import read_student
+from sensequant.windows import POOLED
+
+CALENDAR = nse_calendar()
+KNOWN = CALENDAR.sessions(date(2022, 1, 1), date(2023, 12, 29))
+AT = datetime(2024, 1, 1, tzinfo=UTC)
+TRAINED = (Stage.DATA_INGESTION, Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING)
+
+
+def books_of(symbol: str) -> pl.DataFrame:
+    """Return seven snapshots in the first half hour of each session, another book each day."""
+    opens = [opens for session in KNOWN if (opens := CALENDAR.opens(session)) is not None]
+    moments = [
+        (number, at + timedelta(minutes=5 * step))
+        for number, at in enumerate(opens)
+        for step in range(7)
+    ]
+    return pl.DataFrame(
+        {
+            "symbol": [symbol] * len(moments),
+            "at": [at for _, at in moments],
+            "known_at": [at for _, at in moments],
+            "source": ["test"] * len(moments),
+            "is_simulated": [True] * len(moments),
+            "bid_price": [[99.0, 98.0] for _ in moments],
+            "bid_quantity": [[1.0 + number % 7, 5.0] for number, _ in moments],
+            "ask_price": [[101.0] for _ in moments],
+            "ask_quantity": [[1.0 + number % 5] for number, _ in moments],
+        },
+        schema=DEPTH.schema,
+    )
+
+
+@pytest.fixture(scope="module")
+def with_depth(settings: RunSettings) -> RunSettings:
+    """Return the small settings with depth on."""
+    given = settings.config.model_dump()
+    given["features"]["depth"] = True
+    return settings.model_copy(update={"config": TrainingConfig.model_validate(given)})
+
+
+@pytest.fixture(scope="module")
+def run(
+    with_depth: RunSettings, execute: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Return a run on a market whose second stock has order books."""
+    home = tmp_path_factory.mktemp("context") / "home"
+    store = context_store_at(home, with_depth.request.source)
+    store.write(DEPTH, books_of("SIM02"), written_at=AT)
+    return execute(home, with_depth, stages=TRAINED)
+
+
+def test_rows_hold_what_was_known_at_each_close(run: Run) -> None:
+    """The stock with order books has them on its sessions, and nothing after the last of them."""
+    rows = read_table(run.folder.rows("SIM02"))
+    expected = depth_by_session(books_of("SIM02"), decisions_of(CALENDAR))
+    joined = rows.select("session", "depth_imbalance_5").join(
+        expected.select("session", "imbalance"), on="session", how="left"
+    )
+
+    assert joined["imbalance"].count() > 250
+    assert joined["depth_imbalance_5"].equals(joined["imbalance"])
+    assert rows.filter(pl.col("session") > KNOWN[-1])["depth_imbalance_5"].count() == 0
+    assert read_table(run.folder.rows("SIM03"))["depth_imbalance_5"].count() == 0
+
+
+def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
+    """Sessions of depth lie in the run, count among its findings, and belong to its artifacts."""
+    table = read_table(run.folder.context(Family.DEPTH))
+    (ingestion,) = (each for each in run.folder.stages() if each.stage is Stage.DATA_INGESTION)
+
+    assert ingestion.findings["n_sessions_with_depth"] == table.height > 250
+    assert run.folder.context(Family.DEPTH) in list(run.folder.artifacts())
+
+
+def test_a_student_that_learnt_from_depth_scores_with_it(run: Run) -> None:
+    """Context of the store becomes that of the rows of the run, and so the scores are the same."""
+    student = read_student(candidate_files(run)[POOLED])
+    known = student.file.trained_through
+    request = ScoringRequest(start=known + timedelta(days=1), end=known + timedelta(days=60))
+    rows = pl.concat([read_table(run.folder.rows(symbol)) for symbol in run.symbols]).filter(
+        pl.col("session").is_between(request.start, request.end)
+    )
+    expected = pl.concat([rows.select("symbol", "session"), student.judge(rows)], how="horizontal")
+
+    scored = score_stored(run, request)
+
+    assert "depth_imbalance_5" in student.file.columns
+    assert rows["depth_imbalance_5"].count() > 30
+    assert expected["score"].count() > 30
+    assert scored.rows.equals(expected.sort("session", "symbol"))
+
+
+def test_a_flag_without_data_stops_before_training(
+    with_depth: RunSettings, execute: Callable[..., Run], tmp_path: Path
+) -> None:
+    """Rows are not built; the error names the flag and the command that brings the data."""
+    with pytest.raises(ConfigError, match=r"features\.depth.*sensequant depth import"):
+        execute(tmp_path, with_depth, stages=TRAINED)
+
+
+def test_a_run_without_the_flag_keeps_no_context(whole: Run) -> None:
+    """What is not fed is not frozen."""
+    assert not whole.folder.context(Family.DEPTH).parent.exists()
+
+
+def test_real_context_is_one_and_simulated_context_apart(tmp_path: Path) -> None:
+    """Files and the vendor share the real store; a simulated market has its own, marked."""
+    given: list[dict[str, Any]] = [
+        {"kind": "breeze"},
+        {"kind": "files", "folder": tmp_path},
+        {"kind": "simulated"},
+    ]
+    stores = [context_store_at(tmp_path, SourceConfig.model_validate(each)) for each in given]
+
+    assert [store.is_simulated for store in stores] == [False, False, True]
+    roots = {_root_of(store) for store in stores}
+    assert len(roots) == 2
+
+
+def _root_of(store: ContextStore) -> Path:
+    return store._root
