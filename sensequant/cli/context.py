@@ -13,12 +13,15 @@ from sensequant.cli.output import print_facts, print_table
 from sensequant.context.depth import DEPTH
 from sensequant.context.depth_files import import_depth
 from sensequant.context.files import ImportReport
+from sensequant.context.headline_files import import_headlines
+from sensequant.context.headlines import HEADLINES
 from sensequant.context.sessions import KINDS
 from sensequant.ingestion.places import context_store_at
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
+from sensequant.market.symbols import validate_symbol
 
-__all__ = ["print_context", "print_depth_import"]
+__all__ = ["print_context", "print_depth_import", "print_headline_import"]
 
 _COLUMNS = ("kind", "symbol", "rows", "corrections", "dates", "first", "last", "from", "refused")
 
@@ -48,6 +51,25 @@ def print_depth_import(
         delay=timedelta(seconds=delay_seconds),
     )
     _print_report(console, report, DEPTH.name)
+
+
+def print_headline_import(
+    console: Console, home: Path, source: SourceConfig, *, path: Path, symbol: str | None
+) -> None:
+    """Bring files of headlines and print what became of them.
+
+    Raises
+    ------
+    ConfigError, InvalidContextError
+        There is no such file, or it is none of headlines.
+    """
+    report = import_headlines(
+        context_store_at(home, source),
+        path,
+        imported_at=datetime.now(UTC),
+        symbol=None if symbol is None else validate_symbol(symbol),
+    )
+    _print_report(console, report, HEADLINES.name)
 
 
 def print_context(console: Console, home: Path, source: SourceConfig, *, is_json: bool) -> None:

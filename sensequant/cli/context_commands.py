@@ -1,4 +1,4 @@
-"""Commands about what is known beside the bars: order books, and what there is of all kinds.
+"""Commands about what is known beside the bars: order books, headlines, what there is of them.
 
 Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
 """
@@ -19,12 +19,14 @@ _GROUP = "Context"
 _Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86_400))]
 
 depth_app = App(name="depth", help="Order books of many levels.", group=_GROUP)
+sentiment_app = App(name="sentiment", help="Headlines, scored.", group=_GROUP)
 context_app = App(name="context", help="What is known beside the bars.", group=_GROUP)
 
 
 def register_context_commands(app: App) -> None:
     """Add the commands about context to the command line."""
     app.command(depth_app)
+    app.command(sentiment_app)
     app.command(context_app)
 
 
@@ -62,6 +64,40 @@ def import_depth(
         path=path,
         symbol=symbol,
         delay_seconds=delay_seconds,
+    )
+
+
+@sentiment_app.command(name="import")
+def import_headlines(
+    path: Path,
+    /,
+    *,
+    symbol: str | None = None,
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+) -> None:
+    """Bring dated headlines; what cannot be used is kept with its reason.
+
+    Parameters
+    ----------
+    path
+        File or folder of CSV, plain or gzipped, Parquet, or RSS (docs/context.md says which
+        columns).
+    symbol
+        Whom they are about; as the rows or the file's name say when left out.
+    source
+        simulated or breeze-simulator for invented headlines, all others are real.
+    place
+        Where data are.
+    """
+    from sensequant.cli.context import print_headline_import  # noqa: PLC0415
+
+    print_headline_import(
+        console_for(sys.stdout),
+        (place or Place()).environment().home,
+        source_of(source, default="breeze"),
+        path=path,
+        symbol=symbol,
     )
 
 

@@ -10,7 +10,8 @@ was known until then. Nothing is filled: what is missing has no row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import polars as pl
 
@@ -47,18 +48,25 @@ class ContextKind:
     own_key
         Those of its columns that tell two rows of one symbol and moment apart.
     parts
-        Whether a file of the store holds a year or a month.
+        What a file of the store holds: a decade, or a month where rows are many.
     """
 
     name: str
     values: Mapping[str, pl.DataType]
     own_key: tuple[str, ...] = ()
-    parts: str = field(default="year")
+    parts: Literal["decade", "month"] = "decade"
 
     @property
     def schema(self) -> pl.Schema:
         """All columns, in the order of a stored table."""
         return pl.Schema({**ROW_SCHEMA, **self.values})
+
+    @property
+    def part(self) -> pl.Expr:
+        """Name of the part to which a row belongs."""
+        if self.parts == "month":
+            return pl.col("at").dt.strftime("%Y-%m")
+        return (pl.col("at").dt.year() // 10 * 10).cast(pl.String)
 
     @property
     def key(self) -> tuple[str, ...]:

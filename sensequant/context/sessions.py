@@ -10,6 +10,8 @@ import polars as pl
 
 from sensequant.context.depth import DEPTH
 from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA, depth_by_session
+from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA, sentiment_by_session
+from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
 from sensequant.context.store import ContextStore
 from sensequant.features.spec import Family
@@ -17,7 +19,7 @@ from sensequant.market.sessions import SessionCalendar
 
 __all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
 
-KINDS = (DEPTH,)
+KINDS = (DEPTH, HEADLINES)
 """Every kind of context that a store may hold."""
 
 
@@ -25,10 +27,15 @@ def _depth_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.D
     return depth_by_session(store.read(DEPTH, symbol), decisions)
 
 
+def _sentiment_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.DataFrame:
+    return sentiment_by_session(store.read(HEADLINES, symbol), decisions)
+
+
 _Reader = Callable[[ContextStore, str, pl.DataFrame], pl.DataFrame]
 
 _READERS: Mapping[Family, tuple[_Reader, pl.Schema]] = {
     Family.DEPTH: (_depth_of, DEPTH_SESSION_SCHEMA),
+    Family.SENTIMENT: (_sentiment_of, SENTIMENT_SESSION_SCHEMA),
 }
 
 OF_CONTEXT = frozenset(_READERS)

@@ -6,7 +6,7 @@ what exists for which symbols and dates. Does not belong here: what a kind means
 
 ```
 <root>/context/kind=depth/symbol=RELIANCE/month=2024-03.parquet
-<root>/context/kind=headlines/symbol=RELIANCE/year=2024.parquet
+<root>/context/kind=headlines/symbol=RELIANCE/decade=2020.parquet
 <root>/context/refused/kind=depth.parquet                 rows that were delivered and refused
 ```
 
@@ -248,8 +248,9 @@ class ContextStore:
         counts, tables = WriteCounts(), dict[Path, pl.DataFrame]()
         with locked(folder):
             remove_unfinished(folder)
-            name = pl.col("at").dt.strftime("%Y-%m" if kind.parts == "month" else "%Y")
-            for part in new.with_columns(_part=name).partition_by("_part", maintain_order=True):
+            for part in new.with_columns(_part=kind.part).partition_by(
+                "_part", maintain_order=True
+            ):
                 path = folder / f"{kind.parts}={part['_part'][0]}.parquet"
                 old = read_with_schema([path] if path.is_file() else [], kind.schema)
                 merged, counted = _merged(kind, old, part.drop("_part"), at)

@@ -21,8 +21,6 @@ from sensequant.features.spec import HISTORY, Family
 
 __all__ = ["build_features"]
 
-_COMMANDS = {Family.DEPTH: "sensequant depth import"}
-
 _READ_COLUMNS = (*PRICE_COLUMNS, "volume", "is_unexplained_gap")
 
 
@@ -41,7 +39,7 @@ def build_features(
     config
         Which features.
     context
-        What is known beside the bars: index, volatility index, listings, depth.
+        What is known beside the bars: index, volatility index, listings, depth, headlines.
 
     Returns
     -------
@@ -103,9 +101,12 @@ def _require_data(bars: pl.DataFrame, families: frozenset[Family], context: Mark
 
 
 def _absent_data(bars: pl.DataFrame, context: MarketContext) -> Iterator[tuple[Family, str, str]]:
-    for family, table in ((Family.DEPTH, context.depth),):
+    for family, table in (
+        (Family.DEPTH, context.depth),
+        (Family.SENTIMENT, context.sentiment),
+    ):
         if table is None or table.is_empty():
-            remedy = f"import some ({_COMMANDS[family]}) before the run is started"
+            remedy = f"import some (sensequant {family} import) before the run is started"
             yield family, f"no session with {family} of these symbols", remedy
     indices = {"NIFTY 50": context.benchmark, "India VIX": context.vix}
     absent = [name for name, frame in indices.items() if frame is None or frame.is_empty()]

@@ -1,4 +1,4 @@
-"""What features see beside the bars: index, volatility, days of listing, depth.
+"""What features see beside the bars: index, volatility, days of listing, depth, headlines.
 
 Belongs here: the context of a market and the check that its frames pass. Does not belong here:
 formulas (`market`, `listing`) and where the data come from.
@@ -32,6 +32,9 @@ class MarketContext:
     depth
         What order books said (`context.depth_sessions.DEPTH_SESSION_SCHEMA`), a row for each symbol
         and session of which enough is known. None where there is none.
+    sentiment
+        What headlines said (`context.headline_sessions.SENTIMENT_SESSION_SCHEMA`), a row for each
+        symbol and session with one. None where there is none.
 
     Raises
     ------
@@ -48,13 +51,15 @@ class MarketContext:
     vix: pl.DataFrame | None = None
     listings: Mapping[str, date] = field(default_factory=dict[str, date])
     depth: pl.DataFrame | None = None
+    sentiment: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for name, frame in (("benchmark", self.benchmark), ("vix", self.vix)):
             if frame is not None:
                 _require_closes(frame, name)
-        if self.depth is not None:
-            _require_sessions(self.depth, "depth")
+        for name, frame in (("depth", self.depth), ("sentiment", self.sentiment)):
+            if frame is not None:
+                _require_sessions(frame, name)
 
 
 NO_CONTEXT = MarketContext()

@@ -21,6 +21,7 @@ from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
 from sensequant.features.market import MARKET_FEATURES, MARKET_HELPERS, MARKET_TABLE
 from sensequant.features.momentum import MOMENTUM_FEATURES, MOMENTUM_HELPERS
 from sensequant.features.ranks import RANK_FEATURES
+from sensequant.features.sentiment import SENTIMENT_FEATURES, SENTIMENT_TABLE
 from sensequant.features.spec import Column, Family, Feature, FeatureSpec, Table
 from sensequant.features.trend import TREND_FEATURES, TREND_HELPERS
 from sensequant.features.volatility import VOLATILITY_FEATURES, VOLATILITY_HELPERS
@@ -51,6 +52,7 @@ _FEATURES: tuple[Feature, ...] = (
     *LEVEL_FEATURES,
     *LISTING_FEATURES,
     *DEPTH_FEATURES,
+    *SENTIMENT_FEATURES,
 )
 
 _HELPERS: Mapping[str, Column] = {
@@ -80,6 +82,7 @@ _TABLES: tuple[Table, ...] = (
     PROFILE_TABLE,
     LISTING_TABLE,
     DEPTH_TABLE,
+    SENTIMENT_TABLE,
 )
 
 
@@ -151,6 +154,11 @@ class FeatureConfig(Config):
         default=False,
         description="Feed what order books said over the session: spread, imbalance, order flow, "
         "resilience; needs scale_free and imported depth (yes or no, off by default).",
+    )
+    sentiment: bool = Field(
+        default=False,
+        description="Feed how many headlines a session had, how good, how unlike each other and "
+        "how new; needs scale_free and imported headlines (yes or no, off by default).",
     )
 
     @model_validator(mode="after")

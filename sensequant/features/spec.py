@@ -31,6 +31,7 @@ class Family(StrEnum):
     DELIVERY = "delivery"
     MARKET_CONTEXT = "market_context"
     DEPTH = "depth"
+    SENTIMENT = "sentiment"
     RANKS = "ranks"
     LEVELS = "levels"
     LISTING = "listing"

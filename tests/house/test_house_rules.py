@@ -64,6 +64,7 @@ def test_nothing_is_pickled(module: str) -> None:
         ),
         ("pynvml", {"sensequant/nvml.py"}),
         ("breeze_connect", set[str]()),
+        ("vaderSentiment", {"sensequant/context/scoring.py"}),
         ("pandas", set[str]()),
         (
             "requests",

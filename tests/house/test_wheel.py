@@ -22,6 +22,7 @@ def test_the_wheel_holds_the_four_packages_and_their_data(tmp_path: Path) -> Non
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"sensequant", "flows", "tasks", "blocks", "deployments"}
     assert "sensequant/market/nse_closures.csv" in names
+    assert "sensequant/context/finance_lexicon.csv" in names
     assert "sensequant/stress/scenarios.yaml" in names
     assert "deployments/universes/nifty100.yaml" in names
     assert "deployments/server.env" in names

@@ -1,6 +1,5 @@
 """A real session of twenty levels against DuckDB, which reads the file by itself."""
 
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,12 +15,9 @@ from sensequant.context.files import Delivered
 from sensequant.context.hours import decisions_of
 from sensequant.market.sessions import nse_calendar
 
-DATA = os.environ.get("SENSEQUANT_REAL_DATA")
-pytestmark = [
-    pytest.mark.real_data,
-    pytest.mark.skipif(not DATA, reason="SENSEQUANT_REAL_DATA names no folder"),
-]
-FILE = Path(DATA or ".") / "orderbook" / "CINEMAX_20131029_depth20.csv.gz"
+pytestmark = pytest.mark.real_data
+
+FILE = Path("orderbook") / "CINEMAX_20131029_depth20.csv.gz"
 
 LEVELS = range(1, 6)
 
@@ -39,11 +35,10 @@ ALL_COLUMNS = ", ".join(
     f"b{side}{what}{level}" for side in "bs" for what in "pq" for level in range(1, 21)
 )
 
-# The file is named by the one who runs the tests.
 SNAPSHOTS_SQL = f"""
 CREATE TABLE raw AS
   SELECT CAST(timestamp AS TIMESTAMP) AS t, * EXCLUDE (timestamp)
-  FROM read_csv('{FILE}', types={{'timestamp': 'VARCHAR'}});
+  FROM file;
 CREATE TABLE runs AS
   SELECT *, sum(is_new) OVER (ORDER BY t) AS run FROM (
     SELECT *, CASE WHEN hash({ALL_COLUMNS}) IS DISTINCT FROM
@@ -94,9 +89,9 @@ FROM measured
 
 
 @pytest.fixture(scope="module")
-def delivered() -> Delivered:
+def delivered(real_data: Path) -> Delivered:
     return read_depth_file(
-        FILE,
+        real_data / FILE,
         symbol="CINEMAX",
         calendar=nse_calendar(),
         imported_at=datetime(2024, 1, 1, tzinfo=UTC),
@@ -104,9 +99,10 @@ def delivered() -> Delivered:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> tuple[pl.DataFrame, dict[str, float]]:
+def theirs(real_data: Path) -> tuple[pl.DataFrame, dict[str, float]]:
     """Return the snapshots and the session as DuckDB computes them from the file."""
     with duckdb.connect() as engine:
+        engine.read_csv(str(real_data / FILE), dtype={"timestamp": "VARCHAR"}).create("file")
         engine.execute(SNAPSHOTS_SQL)
         snapshots = pl.DataFrame(engine.sql("SELECT * FROM measured ORDER BY t").to_arrow_table())
         session = pl.DataFrame(engine.sql(SESSION_SQL).to_arrow_table()).row(0, named=True)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA
+from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA
 from sensequant.features.context import MarketContext
 from sensequant.market.sessions import nse_calendar
 
@@ -73,6 +74,7 @@ def make_context() -> ContextMaker:
             vix=pl.DataFrame({"session": sessions, "close": vix}),
             listings=dict.fromkeys(symbols, first),
             depth=_sessions_of(bars, DEPTH_SESSION_SCHEMA, rng),
+            sentiment=_sessions_of(bars, SENTIMENT_SESSION_SCHEMA, rng),
         )
 
     return make

@@ -40,6 +40,7 @@ ALL = FeatureConfig(
     ranks=True,
     levels=True,
     depth=True,
+    sentiment=True,
 )
 OF_ONE_SYMBOL = ALL.model_copy(update={"ranks": False})
 """All families that need no other symbols."""
@@ -48,7 +49,7 @@ OF_MARKET = ALL.model_copy(update=dict.fromkeys(OF_CONTEXT, False))
 OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False})
 """All families that need neither other symbols nor anything beside the bars."""
 
-CONTEXT = ("benchmark", "vix", "depth")
+CONTEXT = ("benchmark", "vix", "depth", "sentiment")
 """Frames of the context."""
 
 SPECS = registered_features()

@@ -29,6 +29,7 @@ EVERYTHING = FeatureConfig(
     ranks=True,
     levels=True,
     depth=True,
+    sentiment=True,
 )
 DEFAULTS = {Family.TREND, Family.MOMENTUM, Family.VOLATILITY, Family.VOLUME, Family.LISTING}
 

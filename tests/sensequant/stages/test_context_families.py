@@ -10,7 +10,10 @@ import pytest
 
 from sensequant.context.depth import DEPTH
 from sensequant.context.depth_sessions import depth_by_session
+from sensequant.context.headline_sessions import sentiment_by_session
+from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
+from sensequant.context.sessions import OF_CONTEXT
 from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError
 from sensequant.features.spec import Family
@@ -56,23 +59,38 @@ def books_of(symbol: str) -> pl.DataFrame:
     )
 
 
+def headlines_of(symbol: str) -> pl.DataFrame:
+    """Return a headline at noon of every third session, good and bad in turn."""
+    moments = [at + timedelta(hours=3) for session in KNOWN[::3] if (at := CALENDAR.opens(session))]
+    texts = ["Profit surges", "Fraud probe widens", "Rating upgraded"]
+    return pl.DataFrame(
+        [
+            (symbol, at, at, "test", True, f"{texts[number % 3]} {number}", True)
+            for number, at in enumerate(moments)
+        ],
+        schema=HEADLINES.schema,
+        orient="row",
+    )
+
+
 @pytest.fixture(scope="module")
-def with_depth(settings: RunSettings) -> RunSettings:
-    """Return the small settings with depth on."""
+def with_context(settings: RunSettings) -> RunSettings:
+    """Return the small settings with the families of context on."""
     given = settings.config.model_dump()
-    given["features"]["depth"] = True
+    given["features"] |= dict.fromkeys(OF_CONTEXT, True)
     return settings.model_copy(update={"config": TrainingConfig.model_validate(given)})
 
 
 @pytest.fixture(scope="module")
 def run(
-    with_depth: RunSettings, execute: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+    with_context: RunSettings, execute: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Return a run on a market whose second stock has order books."""
+    """Return a run on a market whose second stock has order books, and the third headlines."""
     home = tmp_path_factory.mktemp("context") / "home"
-    store = context_store_at(home, with_depth.request.source)
+    store = context_store_at(home, with_context.request.source)
     store.write(DEPTH, books_of("SIM02"), written_at=AT)
-    return execute(home, with_depth, stages=TRAINED)
+    store.write(HEADLINES, headlines_of("SIM03"), written_at=AT)
+    return execute(home, with_context, stages=TRAINED)
 
 
 def test_rows_hold_what_was_known_at_each_close(run: Run) -> None:
@@ -87,6 +105,21 @@ def test_rows_hold_what_was_known_at_each_close(run: Run) -> None:
     assert joined["depth_imbalance_5"].equals(joined["imbalance"])
     assert rows.filter(pl.col("session") > KNOWN[-1])["depth_imbalance_5"].count() == 0
     assert read_table(run.folder.rows("SIM03"))["depth_imbalance_5"].count() == 0
+
+
+def test_rows_hold_the_headlines_of_their_session(run: Run) -> None:
+    """One headline is one score and no dispersion; a session without has no count."""
+    rows = read_table(run.folder.rows("SIM03")).filter(pl.col("session") <= KNOWN[-1])
+    expected = sentiment_by_session(headlines_of("SIM03"), decisions_of(CALENDAR))
+    joined = rows.select("session", "sentiment_mean", "sentiment_count").join(
+        expected.select("session", "mean"), on="session", how="left"
+    )
+
+    assert 20 < joined["mean"].count() < 0.5 * joined.height
+    assert joined["sentiment_mean"].equals(joined["mean"])
+    assert joined["sentiment_count"].drop_nulls().unique().to_list() == [1.0]
+    assert rows["sentiment_dispersion"].count() == 0
+    assert read_table(run.folder.rows("SIM02"))["sentiment_count"].count() == 0
 
 
 def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
@@ -117,11 +150,11 @@ def test_a_student_that_learnt_from_depth_scores_with_it(run: Run) -> None:
 
 
 def test_a_flag_without_data_stops_before_training(
-    with_depth: RunSettings, execute: Callable[..., Run], tmp_path: Path
+    with_context: RunSettings, execute: Callable[..., Run], tmp_path: Path
 ) -> None:
     """Rows are not built; the error names the flag and the command that brings the data."""
-    with pytest.raises(ConfigError, match=r"features\.depth.*sensequant depth import"):
-        execute(tmp_path, with_depth, stages=TRAINED)
+    with pytest.raises(ConfigError, match=r"features\.(\w+).*sensequant \1 import"):
+        execute(tmp_path, with_context, stages=TRAINED)
 
 
 def test_a_run_without_the_flag_keeps_no_context(whole: Run) -> None:
