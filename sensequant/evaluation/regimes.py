@@ -22,6 +22,7 @@ import polars as pl
 from sensequant.evaluation.bootstrap import stationary_bootstrap_interval
 from sensequant.evaluation.measures import SESSIONS_PER_YEAR
 from sensequant.evaluation.scoring import ScoredPanel, group_table
+from sensequant.features.regimes import CALM_BELOW, NERVOUS_FROM
 from sensequant.records import derive_seed
 
 __all__ = ["MONTH", "UNKNOWN", "month_table", "regime_table", "regimes_of"]
@@ -30,7 +31,6 @@ MONTH = "month"
 UNKNOWN = "unknown"
 """Name of the state of a session that has none."""
 
-_CALM_BELOW, _NERVOUS_FROM = 15.0, 25.0
 _TREND_SESSIONS = 200
 _WITHIN = "symbol_and_state"
 
@@ -62,9 +62,9 @@ def regimes_of(
     frame = pl.DataFrame({"session": sessions.unique().sort()})
     close, mean = pl.col("close"), pl.col("close").rolling_mean(_TREND_SESSIONS)
     level = (
-        pl.when(close < _CALM_BELOW)
+        pl.when(close < CALM_BELOW)
         .then(pl.lit("calm"))
-        .when(close < _NERVOUS_FROM)
+        .when(close < NERVOUS_FROM)
         .then(pl.lit("usual"))
         .otherwise(pl.lit("nervous"))
     )

@@ -113,6 +113,7 @@ def _absent_data(bars: pl.DataFrame, context: MarketContext) -> Iterator[tuple[F
     if absent:
         missing = f"no bars of {' and '.join(absent)}"
         yield Family.MARKET_CONTEXT, missing, "give the folder of the indices"
+        yield Family.REGIMES, missing, "give the folder of the indices"
     if "delivered_volume" not in bars.columns or bars["delivered_volume"].count() == 0:
         missing = "no bar with a delivered volume"
         yield Family.DELIVERY, missing, "use bars of NSE's full bhavcopy"

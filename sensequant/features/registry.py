@@ -21,6 +21,7 @@ from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
 from sensequant.features.market import MARKET_FEATURES, MARKET_HELPERS, MARKET_TABLE
 from sensequant.features.momentum import MOMENTUM_FEATURES, MOMENTUM_HELPERS
 from sensequant.features.ranks import RANK_FEATURES
+from sensequant.features.regimes import REGIME_FEATURES
 from sensequant.features.sentiment import SENTIMENT_FEATURES, SENTIMENT_TABLE
 from sensequant.features.spec import Column, Family, Feature, FeatureSpec, Table
 from sensequant.features.trend import TREND_FEATURES, TREND_HELPERS
@@ -53,6 +54,7 @@ _FEATURES: tuple[Feature, ...] = (
     *LISTING_FEATURES,
     *DEPTH_FEATURES,
     *SENTIMENT_FEATURES,
+    *REGIME_FEATURES,
 )
 
 _HELPERS: Mapping[str, Column] = {
@@ -159,6 +161,11 @@ class FeatureConfig(Config):
         default=False,
         description="Feed how many headlines a session had, how good, how unlike each other and "
         "how new; needs scale_free and imported headlines (yes or no, off by default).",
+    )
+    regimes: bool = Field(
+        default=False,
+        description="Feed the state of the market by India VIX and by the trend of NIFTY 50; needs "
+        "scale_free and bars of both indices (yes or no, off by default).",
     )
 
     @model_validator(mode="after")

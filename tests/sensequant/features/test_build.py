@@ -41,12 +41,13 @@ ALL = FeatureConfig(
     levels=True,
     depth=True,
     sentiment=True,
+    regimes=True,
 )
 OF_ONE_SYMBOL = ALL.model_copy(update={"ranks": False})
 """All families that need no other symbols."""
 OF_MARKET = ALL.model_copy(update=dict.fromkeys(OF_CONTEXT, False))
 """All families that need nothing but bars of symbols and indices."""
-OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False})
+OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False, "regimes": False})
 """All families that need neither other symbols nor anything beside the bars."""
 
 CONTEXT = ("benchmark", "vix", "depth", "sentiment")
@@ -217,7 +218,7 @@ def reactions(
             for name, factor in factors.items()
         )
         cases.append(build_features(changed, ALL, context))
-    for factor in (2.0, 0.5):
+    for factor in (2.0, 0.5, 100.0, 0.01):
         moved = _moved(context, since=bars["session"][-1], factor=factor)
         cases.append(build_features(bars, ALL, moved))
     return [rows_to_change.join(case, on=keys, how="left", maintain_order="left") for case in cases]
