@@ -29,6 +29,7 @@ from sensequant.ingestion.chunks import ChunkResult
 from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
 from sensequant.release.deployment_records import Readiness, ShadowValidation
+from sensequant.release.monitoring import MonitorReport
 from sensequant.runs import RunFolder, Stage, StageRecord
 from sensequant.stages.context import RunRecord
 from sensequant.stages.ingestion import chunk_name
@@ -40,6 +41,7 @@ __all__ = [
     "show_comparisons",
     "show_coverage",
     "show_discovery",
+    "show_findings",
     "show_known",
     "show_markdown",
     "show_progress",
@@ -264,6 +266,23 @@ def show_discovery(found: Discovery) -> None:
         ],
         description=f"{found.n_mapped} of {found.n_symbols} symbols have a code; list of "
         f"{found.master_as_of}, sha256 {found.master_sha256[:12]}",
+    )
+
+
+def show_findings(report: MonitorReport) -> None:
+    """Show everything that was looked at of a deployed model."""
+    create_table_artifact(
+        key="findings",
+        table=[
+            {
+                "finding": each.name,
+                "health": each.health.value,
+                "expected": each.expected,
+                "found": each.found,
+            }
+            for each in report.findings
+        ],
+        description=f"{report.run_id} in {report.environment}: {report.health}",
     )
 
 

@@ -18,7 +18,7 @@ _GROUP = "Environments"
 
 def register_promotion_commands(app: App) -> None:
     """Add the commands about environments to the command line."""
-    for command in (stage, promote, rollback, environments):
+    for command in (stage, promote, rollback, environments, monitor):
         app.command(command, group=_GROUP)
 
 
@@ -124,6 +124,34 @@ def environments(
 
     env = (place or Place()).environment()
     return show_environments(console_for(sys.stdout), env, is_json=json)
+
+
+def monitor(
+    *,
+    env: Literal["staging", "production"] = "production",
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    json: Annotated[bool, Parameter(negative="")] = False,
+    place: Place | None = None,
+) -> int:
+    """Look at the model of an environment: what it said since, and what that was worth.
+
+    Exits with 1 where a finding says that it is degraded.
+
+    Parameters
+    ----------
+    env
+        Whose model.
+    settings
+        One limit: max_drifted_frac=0.5; may be repeated.
+    json
+        Print everything as one JSON object.
+    place
+        Where the data are.
+    """
+    from sensequant.cli.monitoring import show_health  # noqa: PLC0415
+
+    home = (place or Place()).environment().home
+    return show_health(console_for(sys.stdout), home, env, settings, is_json=json)
 
 
 def _move(

@@ -23,7 +23,7 @@ from sensequant.stages.context import RunSettings
 from sensequant.stages.scoring import Scorers, stored_market
 from sensequant.windows import POOLED
 
-__all__ = ["score_in_shadow", "validate_in_shadow"]
+__all__ = ["figures_in_shadow", "score_in_shadow", "validate_in_shadow"]
 
 _KEYS = ("symbol", "session", "session_number")
 _OUTCOME = ("label", "forward_return")
@@ -62,7 +62,14 @@ def validate_in_shadow(
         A student is not the one that was written.
     """
     rows = score_in_shadow(scorers, settings, calendar, since=since, until=until)
-    figures = classification_figures(_panel(rows, settings.config))
+    return figures_in_shadow(rows, settings.config, since=since)
+
+
+def figures_in_shadow(
+    rows: pl.DataFrame, config: TrainingConfig, *, since: datetime
+) -> ShadowValidation:
+    """Measure rows of `score_in_shadow`, by the settings of the run."""
+    figures = classification_figures(_panel(rows, config))
     sessions = rows["session"].unique().sort().to_list()
     return ShadowValidation(
         since=since,

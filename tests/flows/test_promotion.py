@@ -11,13 +11,14 @@ import pytest
 from prefect import Flow
 from prefect.client.schemas.objects import State
 
+from flows.monitor_model import monitor_model
 from flows.promote_candidate import promote_candidate
 from flows.roll_back import roll_back
 from flows.stage_candidate import stage_candidate
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.environments import read_pointer
 from sensequant.stages.moving import history_of
-from tasks import promotion
+from tasks import monitoring, promotion
 
 Ask = Callable[..., list[dict[str, Any]]]
 
@@ -41,7 +42,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return a clock that stands at the first delivery until a test moves it."""
     clock = Clock()
-    monkeypatch.setattr(promotion, "utc_now", clock)
+    for module in (promotion, monitoring):
+        monkeypatch.setattr(module, "utc_now", clock)
     return clock
 
 
@@ -106,3 +108,20 @@ def test_model_goes_to_production_and_back_by_flows(here: World, clock: Clock, a
         "stage",
         "rollback",
     ]
+
+
+def test_a_model_is_looked_at_by_a_flow(here: World, clock: Clock, ask: Ask) -> None:
+    """Soon after the deployment it is too early to tell; with old bars it is degraded."""
+    execute(stage_candidate, run_id=here.folder(1).run_id, **WHO)
+    clock.now = datetime(2023, 7, 3, 12, tzinfo=UTC)
+    here.deliver(date(2023, 7, 3))
+    soon = execute(monitor_model, environment=EnvironmentName.STAGING)
+    name, tables = seen(ask, soon)
+    clock.now = datetime(2023, 9, 29, 12, tzinfo=UTC)
+    late = execute(monitor_model, environment=EnvironmentName.STAGING)
+
+    assert name == "monitor staging"
+    assert soon.name == "Too early to tell"
+    assert {row["finding"]: row["health"] for row in tables["findings"]}["data"] == "fine"
+    assert late.name == "Degraded"
+    assert "data" in str(late.message)

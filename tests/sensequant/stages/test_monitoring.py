@@ -1,0 +1,146 @@
+"""Facts about watching a deployed model: what is fine, what is degraded, and what is unknown."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sensequant.errors import ConfigError
+from sensequant.evaluation.measures import roc_auc
+from sensequant.release.deployment_records import EnvironmentName
+from sensequant.release.limits import PromotionLimits
+from sensequant.release.monitoring import Finding, Health, MonitorLimits, MonitorReport
+from sensequant.stages import monitoring
+from sensequant.stages.monitoring import monitor
+from sensequant.stages.moving import Order
+from sensequant.stages.promotion import stage_candidate
+from sensequant.storage import read_json, read_table
+from sensequant.student_file import read_student
+
+STAGING = EnvironmentName.STAGING
+SOON = datetime(2023, 7, 3, 12, tzinfo=UTC)
+LATER = datetime(2023, 10, 31, 12, tzinfo=UTC)
+"""Four months, of which all but the last seven sessions have outcomes."""
+
+World = Any
+"""The home that the fixture `world` makes (`tests/conftest.py`)."""
+
+
+@pytest.fixture
+def staged(world: World) -> World:
+    """Return a home in whose staging a model stands since the last session that was delivered."""
+    order = Order(
+        actor="bo",
+        reason="because",
+        clock=lambda: world.AT,
+        limits=PromotionLimits(),
+        load=lambda path, sha256: read_student(path, sha256=sha256),
+    )
+    stage_candidate(world.folder(1), order)
+    return world
+
+
+def looked(world: World, at: datetime, **limits: Any) -> MonitorReport:
+    return monitor(world.home, STAGING, MonitorLimits.model_validate(limits), at=at)
+
+
+def finding(report: MonitorReport, name: str) -> Finding:
+    return next(each for each in report.findings if each.name == name)
+
+
+def test_figures_are_those_of_the_rows_that_are_kept(staged: World) -> None:
+    """Outcomes are joined as they become known; every figure can be made again from the table."""
+    staged.deliver(LATER.date())
+    report = looked(staged, LATER)
+    rows = read_table(staged.home / "monitoring" / "staging" / "rows.parquet")
+    known = rows.drop_nulls(["score", "label"])
+
+    assert report.since is not None
+    assert report.run_id == staged.folder(1).run_id
+    assert report.is_simulated
+    assert (report.since.n_rows, report.since.n_realised) == (rows.height, known.height)
+    assert known.height == rows.height - 3 * 7
+    assert rows["session"].min() == date(2023, 7, 3)
+    assert report.since.auc.value == pytest.approx(
+        roc_auc(known["label"].to_numpy(), known["score"].to_numpy())
+    )
+    assert {each.name for each in report.findings} == {
+        "data",
+        "feature_schema",
+        "expiry",
+        "silence",
+        "scores",
+        "drift",
+    }
+    stored = staged.home / "monitoring" / "staging" / "20231031T120000Z.json"
+    assert MonitorReport.model_validate(read_json(stored)) == report
+
+
+def test_too_little_to_say_is_no_alarm(staged: World) -> None:
+    """One session after the deployment there is no outcome, and too few rows for their bins."""
+    staged.deliver(SOON.date())
+    report = looked(staged, SOON)
+
+    assert report.health is Health.UNKNOWN
+    assert finding(report, "scores").health is Health.UNKNOWN
+    assert finding(report, "drift").found == "too few rows since the deployment"
+    assert finding(report, "data").health is Health.FINE
+
+
+def test_stale_bars_and_expired_students_degrade(staged: World) -> None:
+    """Nothing was delivered for four months: the bars are old and say nothing of the model."""
+    report = looked(staged, LATER)
+
+    assert report.health is Health.DEGRADED
+    assert finding(report, "data").health is Health.DEGRADED
+    assert "2023-06-30" in finding(report, "data").found
+    assert finding(report, "scores").health is Health.UNKNOWN
+
+
+def test_each_limit_turns_its_own_finding(staged: World) -> None:
+    """A limit that nothing can keep degrades, one that anything keeps does not."""
+    staged.deliver(LATER.date())
+    strict = looked(staged, LATER, max_silent_frac=1e-9, max_drifted_frac=1e-9)
+    loose = looked(staged, LATER, max_silent_frac=1, max_drifted_frac=1)
+
+    assert strict.n_drifted is not None
+    assert strict.n_drifted > 0
+    assert finding(strict, "drift").health is Health.DEGRADED
+    assert finding(loose, "drift").health is Health.FINE
+    assert finding(loose, "silence").health is Health.FINE
+    assert strict.since == loose.since
+
+
+def test_scores_that_are_upside_down_degrade(
+    staged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that ranks losers above winners is told by the whole interval of its AUC."""
+    staged.deliver(LATER.date())
+    really = monitoring.score_in_shadow
+
+    def upside_down(*given: Any, **named: Any) -> pl.DataFrame:
+        rows = really(*given, **named)
+        noise = pl.Series([0.05 * (number % 7) for number in range(rows.height)])
+        return rows.with_columns(score=0.9 - 0.6 * pl.col("label").cast(pl.Float64) + noise * 0.1)
+
+    monkeypatch.setattr(monitoring, "score_in_shadow", upside_down)
+    report = looked(staged, LATER)
+
+    assert report.health is Health.DEGRADED
+    assert finding(report, "scores").health is Health.DEGRADED
+
+
+def test_bars_of_later_sessions_are_not_read(staged: World) -> None:
+    """What a store holds beyond the instant of the question changes nothing."""
+    staged.deliver(SOON.date())
+    before = looked(staged, SOON)
+    staged.deliver(LATER.date())
+
+    assert looked(staged, SOON).since == before.since
+
+
+def test_where_nothing_is_deployed_there_is_nothing_to_look_at(world: World) -> None:
+    """An empty environment is refused by name."""
+    with pytest.raises(ConfigError, match="nothing is deployed"):
+        looked(world, SOON)
