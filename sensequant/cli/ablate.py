@@ -13,7 +13,6 @@ from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import console_for, print_facts, print_table
 from sensequant.cli.stored import find_run
-from sensequant.errors import SenseQuantError
 from sensequant.evaluation.ablation import AblationConfig, AblationSummary
 from sensequant.evaluation.ablation_text import (
     FAMILY_COLUMNS,
@@ -59,9 +58,7 @@ def start_ablation(
         run_id=folder.run_id,
         asked=asked,
     )
-    summary = done.value
-    if not isinstance(summary, AblationSummary):
-        raise done.failure(where=folder.run_id) or SenseQuantError("ablation found nothing")
+    summary = done.returned(AblationSummary, where=folder.run_id, nothing="ablation found nothing")
     console = console_for(sys.stdout)
     if is_json:
         console.out(json.dumps(summary.model_dump(mode="json"), indent=2, allow_nan=False))

@@ -16,7 +16,7 @@ from sensequant.cli.arguments import CalibrationArguments
 from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts
-from sensequant.errors import ConfigError, SenseQuantError
+from sensequant.errors import ConfigError
 from sensequant.storage import json_bytes
 
 __all__ = ["calibration_request", "start_calibration"]
@@ -70,9 +70,9 @@ def start_calibration(
         request=request,
         workers=arguments.workers,
     )
-    summary = run.value
-    if not isinstance(summary, CalibrationSummary):
-        raise run.failure(where=str(root)) or SenseQuantError("calibration returned nothing")
+    summary = run.returned(
+        CalibrationSummary, where=str(root), nothing="calibration returned nothing"
+    )
     if is_json:
         sys.stdout.write(json_bytes(summary).decode())
     else:

@@ -10,13 +10,15 @@ import importlib
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from blocks.environment import Environment, apply_variables, prefect_environment
 from sensequant.cli.output import console_for
 from sensequant.cli.progress import show_progress
 from sensequant.cli.server import Server, ensure_server, require_same_version
 from sensequant.errors import SenseQuantError
+
+Returned = TypeVar("Returned")
 
 __all__ = ["FlowRun", "execute_flow", "flow_variables", "page_of_flow_run", "serve"]
 
@@ -57,6 +59,28 @@ class FlowRun:
         """Address of the run's page."""
         details = self._state.state_details
         return page_of_flow_run(details.flow_run_id, self._environment)
+
+    def returned(self, kind: type[Returned], *, where: str, nothing: str) -> Returned:
+        """Return what the flow returned.
+
+        Parameters
+        ----------
+        kind
+            What it returns where it came to an end.
+        where
+            What it worked on, for the message.
+        nothing
+            What to say where it ended well and returned something else.
+
+        Raises
+        ------
+        SenseQuantError
+            It failed, or returned nothing of this kind.
+        """
+        value = self.value
+        if isinstance(value, kind):
+            return value
+        raise self.failure(where=where) or SenseQuantError(nothing)
 
     def failure(self, *, where: str) -> SenseQuantError | None:
         """Return why it failed, or None where it did not."""

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from blocks.environment import Environment
 from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts, print_table
-from sensequant.errors import SenseQuantError
 from sensequant.ingestion.backfill import BackfillOutcome, BackfillReport
 from sensequant.ingestion.discoveries import DiscoveryRequest
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
@@ -51,9 +50,7 @@ def start_backfill(
         options=options,
         backfill_id=backfill_id,
     )
-    report = run.value
-    if not isinstance(report, BackfillReport):
-        raise run.failure(where=backfill_id) or SenseQuantError("backfill returned nothing")
+    report = run.returned(BackfillReport, where=backfill_id, nothing="backfill returned nothing")
     facts = [("backfill", backfill_id), *backfill_facts(report)]
     facts += [("coverage", str(folder / "coverage.html")), ("page", run.page or "none")]
     print_facts(console_for(sys.stdout), facts)
@@ -77,9 +74,7 @@ def start_discovery(request: DiscoveryRequest, env: Environment, *, is_verbose: 
         is_verbose=is_verbose,
         request=request,
     )
-    found = run.value
-    if not isinstance(found, Discovery):
-        raise run.failure(where="symbols discover") or SenseQuantError("discovery found nothing")
+    found = run.returned(Discovery, where="symbols discover", nothing="discovery found nothing")
     console = console_for(sys.stdout)
     header, rows = discovery_rows(found)
     print_table(console, header, rows)

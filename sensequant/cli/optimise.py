@@ -15,7 +15,6 @@ from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts, print_table
 from sensequant.cli.stored import find_run
-from sensequant.errors import SenseQuantError
 from sensequant.evaluation.optimisation import OptimisationConfig
 from sensequant.evaluation.optimised import OptimisationSummary
 from sensequant.evaluation.optimised_text import headline_of, settings_text
@@ -62,9 +61,9 @@ def start_search(
         run_id=folder.run_id,
         search=search,
     )
-    summary = done.value
-    if not isinstance(summary, OptimisationSummary):
-        raise done.failure(where=folder.run_id) or SenseQuantError("search found nothing")
+    summary = done.returned(
+        OptimisationSummary, where=folder.run_id, nothing="search found nothing"
+    )
     console = console_for(sys.stdout)
     if is_json:
         console.out(json.dumps(summary.model_dump(mode="json"), indent=2, allow_nan=False))

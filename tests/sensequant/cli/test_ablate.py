@@ -9,6 +9,7 @@ import pytest
 
 from sensequant.cli import ablate as module
 from sensequant.cli.app import main
+from sensequant.cli.flow_runs import FlowRun
 from sensequant.evaluation.ablation import AblationConfig, AblationSummary
 from sensequant.runs import RunFolder
 from sensequant.stages.ablation import ablate
@@ -21,6 +22,7 @@ class Done:
     """Stands for a flow run that ended."""
 
     page = "http://page"
+    returned = FlowRun.returned
 
     def __init__(self, value: AblationSummary) -> None:
         self.value = value

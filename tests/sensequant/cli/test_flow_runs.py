@@ -69,6 +69,19 @@ def test_a_run_that_ended_well_has_no_failure(env: Environment) -> None:
     assert page_of_flow_run(None, env) is None
 
 
+def test_what_a_run_returned_is_of_its_kind_or_an_error(env: Environment) -> None:
+    """Another value is told in the caller's words, a failure in its own."""
+    error = ConfigError("universe is unknown")
+    done = FlowRun(state("Completed", value=7), env)
+    failed = FlowRun(state("Failed", failed=True, value=error), env)
+
+    assert done.returned(int, where="x", nothing="no number") == 7
+    with pytest.raises(SenseQuantError, match="no text"):
+        done.returned(str, where="x", nothing="no text")
+    with pytest.raises(ConfigError, match="universe is unknown"):
+        failed.returned(int, where="x", nothing="no number")
+
+
 @pytest.mark.parametrize("kind", ["failed", "crashed", "cancelled"])
 def test_a_run_that_did_not_complete_says_why(env: Environment, kind: str) -> None:
     """In one line, with where to read more."""

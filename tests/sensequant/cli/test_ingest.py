@@ -11,6 +11,7 @@ import pytest
 
 from blocks.environment import Environment, read_environment
 from sensequant.cli import ingest as module
+from sensequant.cli.flow_runs import FlowRun
 from sensequant.cli.ingest import (
     backfill_facts,
     discovery_rows,
@@ -99,6 +100,8 @@ def discovery(*findings: SymbolFinding, previous: date | None = None) -> Discove
 
 class Ended:
     """A flow run that ended with a value."""
+
+    returned = FlowRun.returned
 
     def __init__(self, value: Any, error: SenseQuantError | None = None) -> None:
         self.value = value

@@ -8,6 +8,7 @@ import pytest
 
 from sensequant.cli import optimise as module
 from sensequant.cli.app import main
+from sensequant.cli.flow_runs import FlowRun
 from sensequant.evaluation.optimisation import OptimisationConfig
 from sensequant.evaluation.optimised import OptimisationSummary
 from sensequant.stages.context import Run
@@ -21,6 +22,7 @@ class Done:
     """Stands for a flow run that ended."""
 
     page = "http://page"
+    returned = FlowRun.returned
 
     def __init__(self, value: OptimisationSummary) -> None:
         self.value = value
