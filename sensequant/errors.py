@@ -46,6 +46,7 @@ __all__ = [
     "TransientSourceError",
     "TruncatedReplyError",
     "UnknownSymbolError",
+    "rebuild_error",
 ]
 
 
@@ -96,7 +97,7 @@ class SenseQuantError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default rebuilds from positional arguments only and would lose the fields.
-        return (_rebuild, (type(self), self.what, dict(vars(self))))
+        return (rebuild_error, (type(self), self.what, dict(vars(self))))
 
 
 class ConfigError(SenseQuantError, ValueError):
@@ -246,7 +247,8 @@ class NotReadyError(RegistryError):
     readiness: Any = None
 
 
-def _rebuild(cls: type[SenseQuantError], what: str, fields: dict[str, Any]) -> SenseQuantError:
+def rebuild_error(cls: type[SenseQuantError], what: str, fields: dict[str, Any]) -> SenseQuantError:
+    """Return an error as it was in the process that raised it, whatever its class asks for."""
     error = cls.__new__(cls)
     SenseQuantError.__init__(error, what)
     vars(error).update(fields)

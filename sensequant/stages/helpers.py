@@ -25,7 +25,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from sensequant.errors import HelperDiedError, SenseQuantError
+from sensequant.errors import HelperDiedError, SenseQuantError, rebuild_error
 from sensequant.records import Record
 from sensequant.runs import RunFolder
 from sensequant.stages.context import Run, load_run
@@ -84,13 +84,10 @@ class _Failure(Record):
     def as_error(self) -> Exception:
         """Return an error of the same type, where that is ours or the interpreter's."""
         own = _own_errors(SenseQuantError).get(self.type_name)
-        error: Exception
-        if own is not None:
-            error = own.__new__(own)
-            SenseQuantError.__init__(error, self.message)
-            vars(error).update(self.fields)
-        else:
+        if own is None:
             error = _builtin_error(self.type_name, self.message)
+        else:
+            error = rebuild_error(own, self.message, dict(self.fields))
         error.add_note(f"In the process that trained:\n{self.traceback}")
         return error
 
