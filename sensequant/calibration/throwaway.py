@@ -25,7 +25,7 @@ from sensequant.stages.inline import run_inline
 from sensequant.stages.opening import library_versions
 from sensequant.stages.release import judge_run
 
-__all__ = ["STAGES_BEFORE_VERDICT", "judged_apart", "throwaway_home"]
+__all__ = ["STAGES_BEFORE_VERDICT", "judged_apart", "run_apart", "throwaway_home"]
 
 STAGES_BEFORE_VERDICT = tuple(Stage)[: list(Stage).index(Stage.RELEASE_AUDIT)]
 """What a verdict follows from."""
@@ -78,20 +78,59 @@ def judged_apart(
     SenseQuantError
         A stage cannot do its work.
     """
+    run = run_apart(
+        home,
+        settings,
+        stages=STAGES_BEFORE_VERDICT if prepare is None else STAGES_BEFORE_VERDICT[1:],
+        universes=universes,
+        prepare=prepare,
+        is_simulated=True,
+    )
+    return run, judge_run(run)
+
+
+def run_apart(
+    home: Path,
+    settings: RunSettings,
+    *,
+    stages: tuple[Stage, ...],
+    universes: Path,
+    is_simulated: bool,
+    prepare: Callable[[RunFolder], None] | None = None,
+) -> Run:
+    """Execute some stages of a run in a home of its own, and return it.
+
+    Parameters
+    ----------
+    home
+        An empty folder.
+    settings
+        What to run.
+    stages
+        Which of it, in order.
+    universes
+        Folder of the dated lists of symbols.
+    is_simulated
+        Whether its bars are invented.
+    prepare
+        Writes what the stages before these leave in the run's folder.
+
+    Raises
+    ------
+    SenseQuantError
+        A stage cannot do its work.
+    """
     folder = RunFolder(home, _RUN_ID)
-    stages = STAGES_BEFORE_VERDICT if prepare is None else STAGES_BEFORE_VERDICT[1:]
-    options = RunOptions(stages=stages)
     record = RunRecord(
         run_id=_RUN_ID,
         started_at=_AT,
-        options=options,
+        options=RunOptions(stages=stages),
         workers=1,
         host="none",
         code_version=code_version(),
         versions=library_versions(),
-        is_simulated=True,
+        is_simulated=is_simulated,
     )
     if prepare is not None:
         prepare(folder)
-    run = run_inline(folder, settings, record, universes=universes, at=_AT)
-    return run, judge_run(run)
+    return run_inline(folder, settings, record, universes=universes, at=_AT)

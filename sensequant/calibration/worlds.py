@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
-import polars as pl
 from pydantic import Field
 
 from sensequant.calibration.oracle import oracle_sharpe
@@ -135,7 +134,7 @@ def _edges(request: CalibrationRequest) -> Iterator[World]:
 
 def _recorded(run: Run, verdict: Verdict, world: World, *, edge_bps: float) -> WorldRecord:
     summary = read_summary(run)
-    bars = pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols])
+    bars = run.bars
     scored = read_table(run.folder.predictions).drop_nulls("score")
     return WorldRecord(
         world=world,

@@ -122,6 +122,11 @@ class Run:
         return read_table(path) if path.exists() else None
 
     @property
+    def bars(self) -> pl.DataFrame:
+        """Adjusted bars of all symbols, one after the other."""
+        return pl.concat([read_table(self.folder.bars(symbol)) for symbol in self.symbols])
+
+    @property
     def symbols(self) -> list[str]:
         """Symbols that have bars, in alphabetical order."""
         return read_table(self.folder.data)["symbol"].sort().to_list()

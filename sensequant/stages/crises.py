@@ -64,7 +64,7 @@ def replay_scenario(run: Run, name: str) -> UnitRecord:
     outcome = replay(
         scenario,
         scores=scores,
-        bars=pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols]),
+        bars=run.bars,
         benchmark=run.benchmark,
         predictions=predictions,
         settings=_settings(run),
@@ -99,7 +99,7 @@ def summarise(run: Run) -> tuple[str, Findings]:
     summary = summarise_stress(outcomes, run.config.stress)
     shocks = shock_portfolio(
         read_table(run.folder.predictions),
-        pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols]),
+        run.bars,
         _settings(run),
     )
     write_json(run.folder.stress / "shocks.json", shocks)

@@ -31,7 +31,7 @@ __all__ = [
 def validate_scores(run: Run) -> tuple[str, Findings]:
     """Measure the out-of-sample scores and trade them; return a page of Markdown and findings."""
     predictions = read_table(run.folder.predictions)
-    bars = pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols])
+    bars = run.bars
     backtest, universe = (
         trade(
             predictions,

@@ -11,20 +11,17 @@ the crisis begins. It runs in a home of its own, which is removed; its outcome s
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
-from sensequant.calibration.throwaway import throwaway_home
+from sensequant.calibration.throwaway import run_apart, throwaway_home
 from sensequant.errors import DataError
-from sensequant.records import SkipReason, code_version
-from sensequant.runs import RunFolder, Stage
-from sensequant.settings import RunOptions
-from sensequant.stages.context import Run, RunRecord, RunSettings
+from sensequant.records import SkipReason
+from sensequant.runs import Stage
+from sensequant.stages.context import Run, RunSettings
 from sensequant.stages.ingestion import SymbolData, write_windows
-from sensequant.stages.inline import run_inline
-from sensequant.stages.opening import library_versions
 from sensequant.storage import read_table, write_table
 from sensequant.stress.replay import ReplaySettings, replay, scores_in_period
 from sensequant.stress.resilience import ScenarioOutcome, SkippedScenario
@@ -33,9 +30,6 @@ from sensequant.stress.scenarios import Scenario
 __all__ = ["replay_as_of_then"]
 
 _STAGES = (Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING)
-# Nothing that stays holds them.
-_AT = datetime(2025, 1, 1, tzinfo=UTC)
-_RUN_ID = "live_candidate_20250101_000000_00000000"
 _DAYS_OF_SESSIONS = 2
 """Calendar days that surely hold one session, holidays in a row included, for some of them."""
 
@@ -120,28 +114,27 @@ def _trained(run: Run, home: Path, scenario: Scenario, bars: dict[str, pl.DataFr
     length = timedelta(days=config.windows.window_days)
     start = scenario.start - gap - config.stress.method_windows * length
     request = run.request.model_copy(update={"start": start, "end": scenario.end})
-    inner = Run(RunFolder(home, _RUN_ID), request, config)
+    return run_apart(
+        home,
+        RunSettings(request=request, config=config),
+        stages=_STAGES,
+        universes=home,
+        is_simulated=run.request.source.is_simulated,
+        prepare=lambda folder: _write_data(run, Run(folder, request, config), bars),
+    )
+
+
+def _write_data(run: Run, inner: Run, bars: dict[str, pl.DataFrame]) -> None:
+    """Write what stage 1 leaves, of bars that end with the crisis."""
     for symbol, known in bars.items():
         write_table(inner.folder.bars(symbol), known)
-    stocks = [symbol for symbol in run.symbols if symbol in bars]
-    facts = _facts_of(run, {symbol: bars[symbol] for symbol in stocks})
+    facts = _facts_of(run, {symbol: bars[symbol] for symbol in run.symbols if symbol in bars})
     write_table(inner.folder.data, pl.DataFrame([fact.model_dump() for fact in facts]))
     write_windows(inner, facts)
     benchmark = run.benchmark
     if benchmark is not None:
-        write_table(inner.folder.benchmark, benchmark.filter(pl.col("session") <= scenario.end))
-    record = RunRecord(
-        run_id=_RUN_ID,
-        started_at=_AT,
-        options=RunOptions(stages=_STAGES),
-        workers=1,
-        host="none",
-        code_version=code_version(),
-        versions=library_versions(),
-        is_simulated=run.request.source.is_simulated,
-    )
-    settings = RunSettings(request=request, config=config)
-    return run_inline(inner.folder, settings, record, universes=home, at=_AT)
+        known = benchmark.filter(pl.col("session") <= inner.request.end)
+        write_table(inner.folder.benchmark, known)
 
 
 def _facts_of(run: Run, bars: dict[str, pl.DataFrame]) -> Sequence[SymbolData]:

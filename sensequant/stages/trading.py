@@ -229,7 +229,7 @@ def trade_scores(run: Run, asked: ScoreBacktest) -> Traded:
         The run has no scores yet.
     """
     predictions = read_table(run.folder.predictions)
-    bars = pl.concat([read_table(run.folder.bars(symbol)) for symbol in run.symbols])
+    bars = run.bars
     settings: dict[str, Any] = {
         "horizon_sessions": run.config.labels.horizon_sessions,
         "costs": asked.costs,

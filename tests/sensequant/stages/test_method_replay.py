@@ -42,7 +42,7 @@ def test_students_of_the_windows_before_score_the_crisis(
 ) -> None:
     """Every row is walked forward to, by a student whose last label ended before it began."""
     trained_through: list[date] = []
-    really = method_replay.run_inline
+    really = method_replay.run_apart
 
     def looked_at(*given: Any, **named: Any) -> Run:
         inner = really(*given, **named)
@@ -51,7 +51,7 @@ def test_students_of_the_windows_before_score_the_crisis(
         trained_through.extend(sorted(each.trained_through for each in told))
         return inner
 
-    monkeypatch.setattr(method_replay, "run_inline", looked_at)
+    monkeypatch.setattr(method_replay, "run_apart", looked_at)
     found = replayed(run)
 
     assert isinstance(found, ScenarioResult)
