@@ -5,6 +5,7 @@ the one that Prefect starts in passing loses task runs. Processes of pytest-xdis
 """
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -216,6 +217,13 @@ def finished(server: Environment, tmp_path_factory: pytest.TempPathFactory) -> R
         state = _train(options=RunOptions(workers=1))
     assert state.name == "Completed", state
     return RunFolder(home, RUN_ID)
+
+
+@pytest.fixture
+def copied(finished: RunFolder, home: Path) -> RunFolder:
+    """Return a copy of a finished run in a home where nothing is cached."""
+    shutil.copytree(finished.home, home, ignore=shutil.ignore_patterns("prefect"))
+    return RunFolder(home, finished.run_id)
 
 
 @pytest.fixture(scope="session")

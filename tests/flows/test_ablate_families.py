@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from prefect.client.schemas.objects import State
 
 from flows.ablate_families import ablate_families
@@ -33,13 +32,6 @@ def digests_of(folder: Path) -> dict[str, str]:
         # Which units were brought depends on what the home has seen.
         if path.is_file() and path.name != "variant.json"
     }
-
-
-@pytest.fixture
-def copied(finished: RunFolder, home: Path) -> RunFolder:
-    """Return a copy of a finished run in a home where nothing is cached."""
-    shutil.copytree(finished.home, home, ignore=shutil.ignore_patterns("prefect"))
-    return RunFolder(home, finished.run_id)
 
 
 def test_the_flow_leaves_what_a_lone_process_leaves(

@@ -36,13 +36,6 @@ def digests_of(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def copied(finished: RunFolder, home: Path) -> RunFolder:
-    """Return a copy of a finished run in a home where nothing is cached."""
-    shutil.copytree(finished.home, home, ignore=shutil.ignore_patterns("prefect"))
-    return RunFolder(home, finished.run_id)
-
-
 def test_the_flow_leaves_what_a_lone_process_leaves(
     copied: RunFolder, ask: Callable[..., list[dict[str, Any]]]
 ) -> None:

@@ -1,6 +1,5 @@
 """Facts about the stages' flows alone: each redoes its part of an existing run."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -44,13 +43,6 @@ def digests_of(folder: RunFolder) -> dict[str, str]:
     return {
         path.relative_to(folder.root).as_posix(): sha256_of(path) for path in folder.artifacts()
     }
-
-
-@pytest.fixture
-def copied(finished: RunFolder, home: Path) -> RunFolder:
-    """Return a copy of a finished run in a home where nothing is cached."""
-    shutil.copytree(finished.home, home, ignore=shutil.ignore_patterns("prefect"))
-    return RunFolder(home, finished.run_id)
 
 
 _TAKEN_IN = {Stage.TEACHER_TRAINING: {"teacher"}, Stage.STUDENT_TRAINING: {"student"}}
