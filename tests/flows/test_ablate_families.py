@@ -35,7 +35,9 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 def test_the_flow_leaves_what_a_lone_process_leaves(
-    copied: RunFolder, ask: Callable[..., list[dict[str, Any]]]
+    copied: RunFolder,
+    ask: Callable[..., list[dict[str, Any]]],
+    eventually: Callable[[Callable[[], Any]], Any],
 ) -> None:
     """One task per variant; the run as it was is brought by its digests, nothing is undone."""
     state = execute(run_id=copied.run_id, asked=ASKED)
@@ -45,8 +47,12 @@ def test_the_flow_leaves_what_a_lone_process_leaves(
     assert isinstance(summary, AblationSummary)
     assert verify_manifest(copied) == []
     flow_run_id = str(state.state_details.flow_run_id)
-    tasks = ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
-    assert {"train as_it_was", "train without_volume"} <= {task["name"] for task in tasks}
+
+    def names() -> set[str]:
+        tasks = ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
+        return {task["name"] for task in tasks}
+
+    assert eventually(lambda: {"train as_it_was", "train without_volume"} <= names())
     written = digests_of(copied.ablation)
     run = load_run(copied)
     (as_it_was, without) = ablation.plan_variants(run, ASKED)

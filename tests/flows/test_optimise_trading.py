@@ -37,7 +37,9 @@ def digests_of(folder: Path) -> dict[str, str]:
 
 
 def test_the_flow_leaves_what_a_lone_process_leaves(
-    copied: RunFolder, ask: Callable[..., list[dict[str, Any]]]
+    copied: RunFolder,
+    ask: Callable[..., list[dict[str, Any]]],
+    eventually: Callable[[Callable[[], Any]], Any],
 ) -> None:
     """One task per step, one page; the files are those of a search without Prefect."""
     state = execute(run_id=copied.run_id, search=SEARCH)
@@ -50,9 +52,13 @@ def test_the_flow_leaves_what_a_lone_process_leaves(
     assert isinstance(summary, OptimisationSummary)
     assert verify_manifest(copied) == []
     flow_run_id = str(state.state_details.flow_run_id)
-    tasks = ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
-    names = {task["name"] for task in tasks}
-    assert {f"search before step_{place:02d}" for place in range(summary.n_steps)} <= names
+    steps = {f"search before step_{place:02d}" for place in range(summary.n_steps)}
+
+    def names() -> set[str]:
+        tasks = ask("task_runs", flow_runs={"id": {"any_": [flow_run_id]}})
+        return {task["name"] for task in tasks}
+
+    assert eventually(lambda: steps <= names())
     shutil.rmtree(folder)
     optimisation.optimise(run, SEARCH)
     assert digests_of(folder) == written
