@@ -139,7 +139,7 @@ def _client(kind: str, n_tasks: int, cluster: str | None = None) -> None:
     from sensequant.records import Outcome, digest_of  # noqa: PLC0415
     from sensequant.runs import RunFolder, Stage  # noqa: PLC0415
     from sensequant.units import UnitRecord  # noqa: PLC0415
-    from tasks.runners import on_cluster, runner  # noqa: PLC0415
+    from tasks.runners import in_turn, on_cluster, runner, submit  # noqa: PLC0415
     from tasks.telling import say  # noqa: PLC0415
     from tasks.units import do_unit  # noqa: PLC0415
 
@@ -173,7 +173,7 @@ def _client(kind: str, n_tasks: int, cluster: str | None = None) -> None:
     @flow(task_runner=runner() if cluster is None else on_cluster(cluster))
     def mapped() -> str:
         started, cpu = time.perf_counter(), time.process_time()
-        for future in chosen.map(list(range(n_tasks))):
+        for future in in_turn(submit(chosen, number) for number in range(n_tasks)):
             future.wait()
         seconds.update(seconds=time.perf_counter() - started, cpu_seconds=time.process_time() - cpu)
         return str(flow_run.get_id())

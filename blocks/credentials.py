@@ -12,7 +12,7 @@ from typing import cast
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.errors import ConfigError
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 
@@ -49,7 +49,7 @@ def breeze_login(block_name: str | None = None) -> BreezeLogin:
         There is no such block, and the environment does not have all three variables.
     """
     if block_name is None:
-        env = Environment()
+        env = environment_now()
         if env.breeze_api_key and env.breeze_secret_key and env.breeze_session_token:
             return BreezeLogin(env.breeze_api_key, env.breeze_secret_key, env.breeze_session_token)
     name = block_name or DEFAULT_BLOCK

@@ -13,7 +13,7 @@ from typing import cast
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 
 __all__ = ["DEFAULT_BLOCK", "ManifestSigningKey", "signing_key"]
 
@@ -35,7 +35,7 @@ class ManifestSigningKey(Block):
 
 def signing_key() -> SecretStr | None:
     """Return the key of the environment, or else of block `manifest`; None: nothing is signed."""
-    given = Environment().signing_key
+    given = environment_now().signing_key
     if given is not None:
         return given
     try:

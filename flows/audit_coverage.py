@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.ingestion.request import BackfillRequest
 from tasks.backfill import audit_stored, check_stored
 
@@ -27,6 +27,6 @@ def audit_coverage(request: BackfillRequest = BackfillRequest()) -> State[Any]:
         request: Symbols, intervals, range and source; with no symbols, all that have bars here.
     """
     check_stored(request)
-    folder = Environment().home / "coverage" / str(flow_run.get_id())
+    folder = environment_now().home / "coverage" / str(flow_run.get_id())
     summary = audit_stored(request, folder)
     return Completed(message=f"page: {folder / 'coverage.html'}", data=summary)

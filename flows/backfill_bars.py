@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.ingestion.backfill import BackfillOutcome, BackfillReport
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from tasks.backfill import (
@@ -19,7 +19,7 @@ from tasks.backfill import (
     fetch_chunk_of,
     open_backfill,
 )
-from tasks.runners import runner
+from tasks.runners import in_turn, runner
 
 __all__ = ["backfill_bars"]
 
@@ -47,19 +47,15 @@ def backfill_bars(
     opened = open_backfill(request, options, backfill_id=backfill_id)
     # The flow's own runner was made before anybody said how many may run side by side.
     with runner(options.workers) as threads:
-        futures = threads.map(
-            fetch_chunk_of,
-            {
-                "backfill_id": opened.backfill_id,
-                "request": unmapped(request),
-                "chunk": list(opened.plan.chunks),
-                "is_forced": options.force,
-            },
+        given = {"backfill_id": opened.backfill_id, "request": request, "is_forced": options.force}
+        futures = in_turn(
+            threads.submit(fetch_chunk_of, {**given, "chunk": chunk})
+            for chunk in opened.plan.chunks
         )
-        results = collect_results(list(futures), opened.plan)
+        results = collect_results(futures, opened.plan)
     report = close_backfill(opened, results, request)
     check_stored(request)
-    audit_stored(request, backfill_folder(Environment().home, opened.backfill_id))
+    audit_stored(request, backfill_folder(environment_now().home, opened.backfill_id))
     return _final_state(report)
 
 

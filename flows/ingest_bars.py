@@ -21,7 +21,7 @@ from tasks.ingestion import (
 )
 from tasks.plans import failure_limit
 from tasks.release import open_run
-from tasks.runners import runner
+from tasks.runners import in_turn, runner, submit
 from tasks.stages import OpenStage, ingestion_name, open_stage
 
 __all__ = ["ingest_bars"]
@@ -67,6 +67,7 @@ def ingest_bars(
 def _brought(run_id: str, stage: OpenStage) -> list[UnitRecord]:
     chunks = plan_chunks(run_id)
     stage.expect(2 * len(chunks))
-    fetched = stage.collect(fetch_chunk.map(run_id, chunks))
-    frozen = stage.collect(freeze_bars.map(run_id, symbols_fetched(fetched)))
+    fetched = stage.collect(in_turn(submit(fetch_chunk, run_id, chunk) for chunk in chunks))
+    symbols = symbols_fetched(fetched)
+    frozen = stage.collect(in_turn(submit(freeze_bars, run_id, symbol) for symbol in symbols))
     return [*fetched, *frozen]

@@ -19,7 +19,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from blocks.pages import publish_report
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
@@ -159,7 +159,7 @@ def show_run(record: RunRecord, folder: RunFolder) -> None:
         description=f"{record.run_id}: {record.outcome}, verdict {record.verdict or 'none'}; "
         f"report: {folder.report}",
     )
-    report = publish_report(folder, Environment())
+    report = publish_report(folder, environment_now())
     if report is not None:
         text = "Report with charts"
         create_link_artifact(report, text, key="report", description=f"report of {record.run_id}")

@@ -7,6 +7,7 @@ memory of a backfill, so a task that is done again makes no call for what is sto
 
 import dataclasses
 import re
+from collections.abc import Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
 from pydantic import BaseModel
 
-from blocks.environment import UNIVERSES_FOLDER, Environment
+from blocks.environment import UNIVERSES_FOLDER, environment_now
 from sensequant.coverage.files import write_coverage
 from sensequant.coverage.summary import CoverageSummary
 from sensequant.errors import RetryableError, StopSourceError
@@ -113,7 +114,7 @@ def fetch_chunk_of(
     return _state_of(result)
 
 
-def collect_results(futures: list[PrefectFuture[Any]], plan: ChunkPlan) -> list[ChunkResult]:
+def collect_results(futures: Iterable[PrefectFuture[Any]], plan: ChunkPlan) -> list[ChunkResult]:
     """Wait for all chunks and return what became of each, failed ones included."""
     results: list[ChunkResult] = []
     for chunk, future in zip(plan.chunks, futures, strict=True):
@@ -129,8 +130,8 @@ def collect_results(futures: list[PrefectFuture[Any]], plan: ChunkPlan) -> list[
 @task(task_run_name="cross-check")
 def check_stored(request: BackfillRequest) -> dict[str, int]:
     """Hold daily bars against intraday ones and a second source; count disputes by kind."""
-    home, second = Environment().home, request.compare_with
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    home, second = environment_now().home, request.compare_with
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         check = cross_check(
             shelf,
@@ -148,8 +149,8 @@ def check_stored(request: BackfillRequest) -> dict[str, int]:
 def audit_stored(request: BackfillRequest, folder: Path) -> CoverageSummary:
     """Judge every session of the request and write the page of the audit."""
     now = utc_now()
-    home = Environment().home
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    home = environment_now().home
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         files = write_coverage(folder, audit, heading_of(request, shelf, now=now))
@@ -171,7 +172,7 @@ def close_backfill(
         counts=report.counts,
         ended_at=context.clock(),
     )
-    folder = backfill_folder(Environment().home, opened.backfill_id)
+    folder = backfill_folder(environment_now().home, opened.backfill_id)
     write_json(folder / "report.json", report)
     _telemetry(opened.backfill_id).emit("stage_ended", stage="backfill", outcome=report.outcome)
     show_backfill(opened.backfill_id, report, results)
@@ -187,7 +188,7 @@ def _name_backfill() -> str:
 
 
 def _telemetry(backfill_id: str) -> Telemetry:
-    folder = backfill_folder(Environment().home, backfill_id)
+    folder = backfill_folder(environment_now().home, backfill_id)
     folder.mkdir(parents=True, exist_ok=True)
     return Telemetry(folder / "telemetry.jsonl", run_id=backfill_id, now=utc_now)
 

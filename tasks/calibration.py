@@ -11,7 +11,7 @@ from typing import Any
 from prefect import task
 from prefect.futures import PrefectFuture
 
-from blocks.environment import UNIVERSES_FOLDER, Environment
+from blocks.environment import UNIVERSES_FOLDER, environment_now
 from sensequant.calibration.page import render_calibration
 from sensequant.calibration.request import CalibrationRequest
 from sensequant.calibration.summary import CalibrationSummary
@@ -41,13 +41,13 @@ _STAGE = "calibration"
 
 def calibration_of(request: CalibrationRequest) -> Calibration:
     """Return the calibration of a request below the home of this process."""
-    return Calibration(Environment().home, request)
+    return Calibration(environment_now().home, request)
 
 
 @task(task_run_name="find what is missing")
 def open_worlds(request: CalibrationRequest) -> list[str]:
     """Make the folder of the calibration; return the names of worlds without a record."""
-    calibration = open_calibration(Environment().home, request)
+    calibration = open_calibration(environment_now().home, request)
     missing = calibration.missing
     _telemetry(calibration).emit("stage_started", stage=_STAGE, n_units=len(missing))
     n_done = len(calibration.worlds) - len(missing)

@@ -28,7 +28,7 @@ from prefect.settings import Settings, get_current_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.errors import ConfigError
 from sensequant.records import code_version
 
@@ -66,7 +66,7 @@ def require_cluster(address: str) -> None:
         The scheduler does not answer, has no worker, or one of its workers lacks this package or
         differs in code, Python, Prefect, home or server.
     """
-    home = Environment().home
+    home = environment_now().home
     home.mkdir(parents=True, exist_ok=True)
     api = str(get_current_settings().api.url or "")
     # A path may be the same and the folder another one: only a file that was just made tells.
@@ -107,7 +107,7 @@ def facts_of_worker(mark: Path, api: str) -> dict[str, str]:
         "code": code_version(),
         "python": platform.python_version(),
         "prefect": prefect.__version__,
-        "home": str(Environment().home),
+        "home": str(environment_now().home),
         "sees the home": "yes" if mark.exists() else "no",
         "reaches the server": "yes" if _answers(api) else "no",
     }

@@ -24,7 +24,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Scheduled
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from blocks.pages import publish_report
 from blocks.suspended import resume_run
 from sensequant.errors import ConfigError, DigestMismatchError, RegistryError
@@ -141,7 +141,7 @@ def settle_candidate(closed: RunRecord) -> State[Any] | None:
 @task(task_run_name="expire and resume")
 def settle_decisions() -> Settled:
     """Reject what nobody decided on in time, and resume every run whose candidate is decided."""
-    home = Environment().home
+    home = environment_now().home
     expired = [event.run_id for event in expire_overdue(home, at=utc_now())]
     with get_client(sync_client=True) as client:
         resumed = resume_decided(client)
@@ -154,7 +154,7 @@ def resume_decided(client: SyncPrefectClient) -> list[str]:
     suspended = {str(run.id) for run in _suspended(client)}
     if not suspended:
         return []
-    home = Environment().home
+    home = environment_now().home
     resumed: list[str] = []
     for review in candidates_below(home, at=utc_now()):
         decided, flow_run_id = review.decision, _flow_run_of(review.candidate.run_id)
@@ -239,7 +239,7 @@ def _form(review: Review, refusal: str | None) -> type[DecisionForm]:
     simulated = "**SIMULATED bars.** " if candidate.is_simulated else ""
     refused = "" if refusal is None else f"**The last answer was refused:** {refusal}\n\n"
     limit = "" if candidate.decide_by is None else f" Decide by {_minute(candidate.decide_by)}."
-    report = publish_report(run_folder(candidate.run_id), Environment())
+    report = publish_report(run_folder(candidate.run_id), environment_now())
     read = "" if report is None else f" and its [report]({report})"
     form = create_model(
         DecisionForm.__name__,

@@ -12,7 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.devices import DeviceLibrary, SeenDevice, see_device
 from sensequant.errors import ConfigError
 from sensequant.nvml import open_nvml
@@ -28,7 +28,7 @@ def seen_here() -> SeenDevice:
     return see_device(
         _library(),
         pool=pool_here(),
-        visible=Environment().visible_devices,
+        visible=environment_now().visible_devices,
         n_threads=_FIT_THREADS,
     )
 

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
 from prefect.states import Completed
 
-from blocks.environment import UNIVERSES_FOLDER, Environment
+from blocks.environment import UNIVERSES_FOLDER, environment_now
 from sensequant.coverage.preflight import Question, preflight
 from sensequant.coverage.preflight_text import preflight_markdown
 from sensequant.errors import ConfigError
@@ -174,7 +174,7 @@ def forecast_training(run_id: str) -> None:
         end=run.request.end,
         source=run.request.source,
     )
-    shelf = open_shelf(run.folder.home, run.request.source, ledger=Environment().ledger)
+    shelf = open_shelf(run.folder.home, run.request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(
             shelf, asked, home=run.folder.home, universes=UNIVERSES_FOLDER, now=utc_now()

@@ -6,7 +6,7 @@ Belongs here: who looks, and what is shown. Does not belong here: the findings
 
 from prefect import task
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.monitoring import Health, MonitorLimits, MonitorReport
 from sensequant.stages.monitoring import monitor
@@ -19,7 +19,7 @@ __all__ = ["look_at_model"]
 @task(task_run_name="look at {environment}")
 def look_at_model(environment: EnvironmentName, limits: MonitorLimits) -> MonitorReport:
     """Look at the model of an environment, and keep the report."""
-    report = monitor(Environment().home, environment, limits, at=utc_now())
+    report = monitor(environment_now().home, environment, limits, at=utc_now())
     show_findings(report)
     say(
         "model looked at",

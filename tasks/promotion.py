@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from prefect import task
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.errors import NotReadyError
 from sensequant.release.deployment_records import Deployment, DeploymentKind, EnvironmentName
 from sensequant.release.limits import PromotionLimits
@@ -41,7 +41,7 @@ def move_candidate(
 @task(task_run_name="roll back {environment}")
 def put_back(environment: EnvironmentName, by: str, reason: str) -> Deployment:
     """Put back the model that stood in an environment before."""
-    home, order = Environment().home, _order(by, reason, PromotionLimits())
+    home, order = environment_now().home, _order(by, reason, PromotionLimits())
     return _shown(lambda: rollback_environment(home, environment, order))
 
 
@@ -51,7 +51,7 @@ def _order(by: str, reason: str, limits: PromotionLimits) -> Order:
         reason=reason,
         clock=utc_now,
         limits=limits,
-        trusted_keys=Environment().trusted_keys,
+        trusted_keys=environment_now().trusted_keys,
     )
 
 

@@ -1,27 +1,35 @@
 """Who does the units of a stage: threads of this process, and how many, or a cluster.
 
-Belongs here: the choice, and handing a unit over. Does not belong here: what a cluster needs
+Belongs here: the choice, and handing units over. Does not belong here: what a cluster needs
 (`tasks.clusters`), shares of GPU pools (`tasks.shards`).
 """
 
 import os
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Generator, Iterable
 from typing import Any, cast
 
 from prefect import allow_failure
+from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.errors import ConfigError
 
-__all__ = ["default_workers", "on_cluster", "runner", "submit"]
+__all__ = ["default_workers", "in_turn", "on_cluster", "runner", "submit"]
+
+_N_AHEAD = 500
+"""Units that are handed over before the first of them has ended."""
+
+_N_UNTOLD = 2000
+"""Units after which the server is told all that it does not know yet."""
 
 
 def default_workers() -> int:
     """Return what the environment says, or the number of cores that this process may use."""
-    return Environment().workers or len(os.sched_getaffinity(0))
+    return environment_now().workers or len(os.sched_getaffinity(0))
 
 
 def runner(workers: int | None = None) -> TaskRunner[PrefectFuture[Any]]:
@@ -64,3 +72,26 @@ def submit(
     waits = [allow_failure(future) for future in after]
     # The library types `submit` by the parameters of the task, which differ from task to task.
     return cast("Any", task).submit(*arguments, wait_for=waits)
+
+
+def in_turn(submissions: Iterable[PrefectFuture[Any]]) -> Generator[PrefectFuture[Any]]:
+    """Yield each submitted unit, with some hundreds handed over ahead of it and not thousands.
+
+    A unit that waits takes 20 KB of memory, and what the server was not told of one takes 30 KB:
+    Prefect sends it from a thread of its own, which falls behind where units are short.
+
+    Parameters
+    ----------
+    submissions
+        Hands over one unit whenever it is asked for the next.
+    """
+    ahead: deque[PrefectFuture[Any]] = deque()
+    for n_submitted, future in enumerate(submissions, start=1):
+        ahead.append(future)
+        if n_submitted % _N_UNTOLD == 0:
+            EventsWorker.instance().wait_until_empty()
+        if len(ahead) == _N_AHEAD:
+            yield ahead.popleft()
+    # One at a time, so that nothing holds on to those that have ended.
+    while ahead:
+        yield ahead.popleft()

@@ -11,7 +11,7 @@ done again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -152,7 +152,7 @@ def spread_windows(run_id: str, stage: Stage, windows: PlannedWindows) -> Spread
 
 
 def collect_share(
-    run_id: str, stage: Stage, futures: Sequence[PrefectFuture[Any]]
+    run_id: str, stage: Stage, futures: Iterable[PrefectFuture[Any]]
 ) -> list[UnitRecord]:
     """Wait for the units of a share and return their records; tell those that were cached."""
     folder = run_folder(run_id)

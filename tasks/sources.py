@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from blocks.credentials import breeze_login
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.ingestion.context import IngestContext
 from sensequant.ingestion.opening import Intakes, Outside
 from sensequant.market.sources.breeze.client import Timing
@@ -41,7 +41,7 @@ def intake_of(source: SourceConfig) -> IngestContext:
     MasterUnavailableError
         The vendor's list of securities cannot be had.
     """
-    env = Environment()
+    env = environment_now()
     home = env.home
     with _lock:
         if home not in _open:

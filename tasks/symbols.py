@@ -2,7 +2,7 @@
 
 from prefect import task
 
-from blocks.environment import UNIVERSES_FOLDER, Environment
+from blocks.environment import UNIVERSES_FOLDER, environment_now
 from sensequant.ingestion.discoveries import (
     DiscoveryRequest,
     discover_symbols,
@@ -19,7 +19,7 @@ __all__ = ["look_up_symbols"]
 @task(task_run_name="look symbols up")
 def look_up_symbols(request: DiscoveryRequest) -> Discovery:
     """Map the symbols by the vendor's list of today and keep what was found."""
-    home = Environment().home
+    home = environment_now().home
     context = intake_of(request.source)
     found = discover_symbols(request, context, home=home, universes=UNIVERSES_FOLDER, now=utc_now())
     path = write_discovery(home / context.store_key, found)

@@ -6,7 +6,6 @@ Belongs here: rendering of log lines and the clock of events. Does not belong he
 
 import logging
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import structlog
@@ -14,7 +13,7 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.runs import RunFolder
 from sensequant.telemetry import Telemetry
 
@@ -65,13 +64,10 @@ def _of_task() -> dict[str, Any]:
     if context is None:
         return {}
     named = {name: context.parameters.get(parameter) for parameter, name in _NAMES_OF_RUNS.items()}
-    return named | {"device": _visible_devices(), "attempt": context.task_run.run_count}
-
-
-@cache
-def _visible_devices() -> str | None:
-    # Nothing can change it once the process has begun.
-    return Environment().visible_devices
+    return named | {
+        "device": environment_now().visible_devices,
+        "attempt": context.task_run.run_count,
+    }
 
 
 def telemetry_of(folder: RunFolder) -> Telemetry:

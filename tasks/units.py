@@ -28,7 +28,7 @@ from prefect.states import Completed
 from prefect.tasks import Task
 from pydantic import BaseModel, Field, model_validator
 
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.devices import SeenDevice
 from sensequant.errors import LeakageError, RegistryError, RetryableError, StorageError
 from sensequant.records import Outcome, code_version, digest_of
@@ -98,7 +98,7 @@ class UnitRef(BaseModel):
 
 def run_folder(run_id: str) -> RunFolder:
     """Return the folder of a run below this machine's home."""
-    return RunFolder(Environment().home, run_id)
+    return RunFolder(environment_now().home, run_id)
 
 
 def unit_key(reads: Reads) -> Callable[[TaskRunContext, dict[str, Any]], str]:

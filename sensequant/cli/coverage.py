@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from blocks.environment import UNIVERSES_FOLDER, Environment
+from blocks.environment import UNIVERSES_FOLDER, environment_now
 from sensequant.cli.asking import build_model
 from sensequant.cli.output import Fact, print_facts, print_table
 from sensequant.coverage.files import write_coverage
@@ -41,7 +41,7 @@ def print_coverage(
 ) -> None:
     """Audit what is stored, write the page, and print what it says."""
     now = datetime.now(UTC)
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         folder = home / "coverage" / store_key(request.source)
@@ -60,7 +60,7 @@ def print_coverage(
 def print_preflight(console: Console, request: BackfillRequest, home: Path) -> bool:
     """Print what a run would leave out and why; return whether anything is left to train on."""
     now = datetime.now(UTC)
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         audit = audit_shelf(shelf, request, home=home, universes=UNIVERSES_FOLDER, now=now)
         forecast = preflight(
@@ -88,7 +88,7 @@ def print_export(
     StorageError
         A file is there and must not be replaced, or the disk refuses.
     """
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         symbols = symbols_on(shelf, request, universes=UNIVERSES_FOLDER)
         if not symbols:
@@ -121,7 +121,7 @@ def print_export(
 
 def print_jumps(console: Console, request: BackfillRequest, home: Path) -> bool:
     """Print the moves over a night that no known action explains; return whether there are none."""
-    shelf = open_shelf(home, request.source, ledger=Environment().ledger)
+    shelf = open_shelf(home, request.source, ledger=environment_now().ledger)
     with closing(shelf.ledger):
         jumps = find_jumps(shelf, symbols_on(shelf, request, universes=UNIVERSES_FOLDER))
     header = [
