@@ -39,6 +39,7 @@ __all__ = [
     "show_backfill",
     "show_chart",
     "show_comparisons",
+    "show_context_import",
     "show_coverage",
     "show_discovery",
     "show_findings",
@@ -267,6 +268,28 @@ def show_discovery(found: Discovery) -> None:
         description=f"{found.n_mapped} of {found.n_symbols} symbols have a code; list of "
         f"{found.master_as_of}, sha256 {found.master_sha256[:12]}",
     )
+
+
+def show_context_import(counts: Mapping[str, Any], refused: pl.DataFrame) -> None:
+    """Show what an import of context brought, and what it refused, by reason, with examples."""
+    title = f"import of {counts['kind']}"
+    create_table_artifact(key="context-import", table=_figures(dict(counts)), description=title)
+    if refused.height:
+        by_reason = refused.group_by("reason", maintain_order=True).agg(
+            rows=pl.len(),
+            **{
+                "for example": pl.concat_str(
+                    "file", "symbol", "stamp", "detail", separator=" · ", ignore_nulls=True
+                )
+                .head(3)
+                .str.join("; ")
+            },
+        )
+        create_table_artifact(
+            key="context-refused",
+            table=_rows(by_reason.sort("rows", descending=True)),
+            description=f"what the {title} refused, and why",
+        )
 
 
 def show_findings(report: MonitorReport) -> None:

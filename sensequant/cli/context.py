@@ -1,75 +1,36 @@
 """Imports of context, and what there is of it, on the terminal.
 
-Belongs here: printing. Does not belong here: reading and judging files (`sensequant.context`).
+Belongs here: printing. Does not belong here: reading and judging files (`sensequant.context`), and
+which importer takes them (`ingestion.context_imports`).
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from sensequant.cli.output import print_facts, print_table
-from sensequant.context.depth import DEPTH
-from sensequant.context.depth_files import import_depth
 from sensequant.context.files import ImportReport
-from sensequant.context.headline_files import import_headlines
-from sensequant.context.headlines import HEADLINES
 from sensequant.context.sessions import KINDS
+from sensequant.ingestion.context_imports import ContextImport, import_context
 from sensequant.ingestion.places import context_store_at
-from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
-from sensequant.market.symbols import validate_symbol
 
-__all__ = ["print_context", "print_depth_import", "print_headline_import"]
+__all__ = ["print_context", "print_import"]
 
 _COLUMNS = ("kind", "symbol", "rows", "corrections", "dates", "first", "last", "from", "refused")
 
 
-def print_depth_import(
-    console: Console,
-    home: Path,
-    source: SourceConfig,
-    *,
-    path: Path,
-    symbol: str | None,
-    delay_seconds: float,
-) -> None:
-    """Bring files of order books and print what became of their rows.
+def print_import(console: Console, home: Path, asked: ContextImport) -> None:
+    """Bring files, or bars of indices, and print what became of their rows.
 
     Raises
     ------
-    ConfigError, InvalidContextError
-        There is no such file, or it is none of order books.
+    ConfigError, InvalidContextError, MissingBarsError
+        There is no such file, it is none of its kind, or no index is stored.
     """
-    report = import_depth(
-        context_store_at(home, source),
-        path,
-        calendar=nse_calendar(),
-        imported_at=datetime.now(UTC),
-        symbol=symbol,
-        delay=timedelta(seconds=delay_seconds),
-    )
-    _print_report(console, report, DEPTH.name)
-
-
-def print_headline_import(
-    console: Console, home: Path, source: SourceConfig, *, path: Path, symbol: str | None
-) -> None:
-    """Bring files of headlines and print what became of them.
-
-    Raises
-    ------
-    ConfigError, InvalidContextError
-        There is no such file, or it is none of headlines.
-    """
-    report = import_headlines(
-        context_store_at(home, source),
-        path,
-        imported_at=datetime.now(UTC),
-        symbol=None if symbol is None else validate_symbol(symbol),
-    )
-    _print_report(console, report, HEADLINES.name)
+    _print_report(console, import_context(home, asked, at=datetime.now(UTC)), asked.stored_kind)
 
 
 def print_context(console: Console, home: Path, source: SourceConfig, *, is_json: bool) -> None:

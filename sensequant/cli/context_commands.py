@@ -1,4 +1,4 @@
-"""Commands about what is known beside the bars: order books, headlines, what there is of them.
+"""Commands about what is known beside the bars: books, headlines, macro series.
 
 Belongs here: what can be typed, and which function answers. Does not belong here: the answers.
 """
@@ -20,6 +20,7 @@ _Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86_
 
 depth_app = App(name="depth", help="Order books of many levels.", group=_GROUP)
 sentiment_app = App(name="sentiment", help="Headlines, scored.", group=_GROUP)
+macro_app = App(name="macro", help="Indices, exchange rate, yield, gold.", group=_GROUP)
 context_app = App(name="context", help="What is known beside the bars.", group=_GROUP)
 
 
@@ -27,6 +28,7 @@ def register_context_commands(app: App) -> None:
     """Add the commands about context to the command line."""
     app.command(depth_app)
     app.command(sentiment_app)
+    app.command(macro_app)
     app.command(context_app)
 
 
@@ -55,16 +57,7 @@ def import_depth(
     place
         Where data are.
     """
-    from sensequant.cli.context import print_depth_import  # noqa: PLC0415
-
-    print_depth_import(
-        console_for(sys.stdout),
-        (place or Place()).environment().home,
-        source_of(source, default="breeze"),
-        path=path,
-        symbol=symbol,
-        delay_seconds=delay_seconds,
-    )
+    _import("depth", place, source, path=path, symbol=symbol, delay_seconds=delay_seconds)
 
 
 @sentiment_app.command(name="import")
@@ -90,15 +83,58 @@ def import_headlines(
     place
         Where data are.
     """
-    from sensequant.cli.context import print_headline_import  # noqa: PLC0415
+    _import("sentiment", place, source, path=path, symbol=symbol)
 
-    print_headline_import(
-        console_for(sys.stdout),
-        (place or Place()).environment().home,
-        source_of(source, default="breeze"),
-        path=path,
-        symbol=symbol,
-    )
+
+@macro_app.command(name="import")
+def import_macro(
+    path: Path,
+    /,
+    *,
+    series: str | None = None,
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+) -> None:
+    """Bring macro series: indices, exchange rate, yield, gold; holes and refusals are kept.
+
+    Parameters
+    ----------
+    path
+        File or folder of CSV, plain or gzipped, or Parquet (docs/context.md says which columns).
+    series
+        Which series a file holds that does not say so: USDINR, IN10Y, GOLD, or an index.
+    source
+        simulated or breeze-simulator for invented values, all others are real.
+    place
+        Where data are.
+    """
+    _import("macro", place, source, path=path, symbol=series)
+
+
+@macro_app.command(name="bars")
+def import_index_bars(*, source: SourceArguments | None = None, place: Place | None = None) -> None:
+    """Take the stored daily bars of indices as macro series, each known at its close.
+
+    Parameters
+    ----------
+    source
+        Whose bars.
+    place
+        Where data are.
+    """
+    _import("index_bars", place, source)
+
+
+def _import(
+    kind: str, place: Place | None, source: SourceArguments | None, **fields: object
+) -> None:
+    from sensequant.cli.asking import build_model  # noqa: PLC0415
+    from sensequant.cli.context import print_import  # noqa: PLC0415
+    from sensequant.ingestion.context_imports import ContextImport  # noqa: PLC0415
+
+    given = {"kind": kind, "source": source_of(source, default="breeze"), **fields}
+    asked = build_model(ContextImport, given, where="import")
+    print_import(console_for(sys.stdout), (place or Place()).environment().home, asked)
 
 
 @context_app.command(name="coverage")

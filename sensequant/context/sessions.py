@@ -13,13 +13,15 @@ from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA, depth_by_ses
 from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA, sentiment_by_session
 from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
+from sensequant.context.macro import MACRO
+from sensequant.context.macro_sessions import MACRO_SESSION_SCHEMA, macro_by_session
 from sensequant.context.store import ContextStore
 from sensequant.features.spec import Family
 from sensequant.market.sessions import SessionCalendar
 
 __all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
 
-KINDS = (DEPTH, HEADLINES)
+KINDS = (DEPTH, HEADLINES, MACRO)
 """Every kind of context that a store may hold."""
 
 
@@ -31,12 +33,20 @@ def _sentiment_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> 
     return sentiment_by_session(store.read(HEADLINES, symbol), decisions)
 
 
+def _macro_of(store: ContextStore, series: str, decisions: pl.DataFrame) -> pl.DataFrame:
+    return macro_by_session(store.read(MACRO, series), decisions)
+
+
 _Reader = Callable[[ContextStore, str, pl.DataFrame], pl.DataFrame]
 
 _READERS: Mapping[Family, tuple[_Reader, pl.Schema]] = {
     Family.DEPTH: (_depth_of, DEPTH_SESSION_SCHEMA),
     Family.SENTIMENT: (_sentiment_of, SENTIMENT_SESSION_SCHEMA),
+    Family.MACRO: (_macro_of, MACRO_SESSION_SCHEMA),
 }
+
+_OF_ALL = {Family.MACRO: MACRO}
+"""Families whose context is about no symbol, but about all of them."""
 
 OF_CONTEXT = frozenset(_READERS)
 """Families of features that stand on context."""
@@ -58,7 +68,7 @@ def context_of_sessions(
     families
         Families of features; the others are passed over.
     symbols
-        Whose sessions.
+        Whose sessions; of the families that are about no symbol, all series are read.
     calendar
         The NSE calendar; what counts for a session is what was known at its close.
 
@@ -75,9 +85,13 @@ def context_of_sessions(
     """
     decisions = decisions_of(calendar)
     wanted = sorted(set(symbols))
+
+    def whose(family: Family) -> Iterable[str]:
+        return store.symbols(_OF_ALL[family]) if family in _OF_ALL else wanted
+
     return {
         family: pl.concat(
-            [schema.to_frame(), *(read(store, symbol, decisions) for symbol in wanted)]
+            [schema.to_frame(), *(read(store, symbol, decisions) for symbol in whose(family))]
         )
         for family, (read, schema) in _READERS.items()
         if family in families

@@ -39,7 +39,8 @@ def build_features(
     config
         Which features.
     context
-        What is known beside the bars: index, volatility index, listings, depth, headlines.
+        What is known beside the bars: index, volatility index, listings, depth, headlines, macro
+        series.
 
     Returns
     -------
@@ -104,10 +105,11 @@ def _absent_data(bars: pl.DataFrame, context: MarketContext) -> Iterator[tuple[F
     for family, table in (
         (Family.DEPTH, context.depth),
         (Family.SENTIMENT, context.sentiment),
+        (Family.MACRO, context.macro),
     ):
         if table is None or table.is_empty():
             remedy = f"import some (sensequant {family} import) before the run is started"
-            yield family, f"no session with {family} of these symbols", remedy
+            yield family, f"no session with {family}", remedy
     indices = {"NIFTY 50": context.benchmark, "India VIX": context.vix}
     absent = [name for name, frame in indices.items() if frame is None or frame.is_empty()]
     if absent:

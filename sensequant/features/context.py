@@ -1,4 +1,4 @@
-"""What features see beside the bars: index, volatility, days of listing, depth, headlines.
+"""What features see beside the bars: indices, listings, depth, headlines, macro series.
 
 Belongs here: the context of a market and the check that its frames pass. Does not belong here:
 formulas (`market`, `listing`) and where the data come from.
@@ -52,12 +52,14 @@ class MarketContext:
     listings: Mapping[str, date] = field(default_factory=dict[str, date])
     depth: pl.DataFrame | None = None
     sentiment: pl.DataFrame | None = None
+    macro: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for name, frame in (("benchmark", self.benchmark), ("vix", self.vix)):
             if frame is not None:
                 _require_closes(frame, name)
-        for name, frame in (("depth", self.depth), ("sentiment", self.sentiment)):
+        of_sessions = {"depth": self.depth, "sentiment": self.sentiment, "macro": self.macro}
+        for name, frame in of_sessions.items():
             if frame is not None:
                 _require_sessions(frame, name)
 

@@ -12,13 +12,18 @@ for the level of an implied volatility; Levy, *Relative Strength as a Criterion 
 Selection* (1967).
 """
 
-import operator
 from collections.abc import Mapping
-from functools import reduce
 
 import numpy as np
 import polars as pl
 
+from sensequant.features.comovement import (
+    N_BARS,
+    beta,
+    common_sessions,
+    comovement_columns,
+    correlation,
+)
 from sensequant.features.context import MarketContext
 from sensequant.features.expressions import (
     CLOSE,
@@ -29,7 +34,7 @@ from sensequant.features.expressions import (
     rolling_mean,
     simple_return,
 )
-from sensequant.features.spec import HISTORY, Column, Family, Feature, FeatureSpec, Table
+from sensequant.features.spec import Column, Family, Feature, FeatureSpec, Table
 
 __all__ = ["MARKET_FEATURES", "MARKET_HELPERS", "MARKET_TABLE"]
 
@@ -38,43 +43,13 @@ _WHALEY = "Whaley (2000)"
 _LEVY = "Levy (1967)"
 _DEFINITION = "definition"
 
-_BETA_BARS = 60
 _VIX_BARS = 252
 _VOLATILITY_BARS = 20
 
-_COMMON = (HISTORY, "_has_benchmark")
+_COMMON = common_sessions("benchmark")
 _BENCHMARK = pl.col("_benchmark_close")
-_OWN_DEVIATION = pl.col("_own_deviation_60")
-_BENCHMARK_DEVIATION = pl.col("_benchmark_deviation_60")
-_COVARIANCE = pl.col("_covariance_60")
 
-
-def _covariance(n_bars: int) -> pl.Expr:
-    products = [
-        (previous(pl.col("_own_return"), n_back) - pl.col("_mean_own_return_60"))
-        * (previous(pl.col("_benchmark_return"), n_back) - pl.col("_mean_benchmark_return_60"))
-        for n_back in range(n_bars)
-    ]
-    return reduce(operator.add, products) / (n_bars - 1)
-
-
-MARKET_HELPERS: Mapping[str, Column] = {
-    "_own_return": Column(simple_return(CLOSE, 1), _COMMON),
-    "_benchmark_return": Column(simple_return(_BENCHMARK, 1), _COMMON),
-    "_mean_own_return_60": Column(rolling_mean("_own_return", _BETA_BARS), _COMMON),
-    "_mean_benchmark_return_60": Column(rolling_mean("_benchmark_return", _BETA_BARS), _COMMON),
-    "_own_deviation_60": Column(
-        rolling_deviation("_own_return", _BETA_BARS, mean_column="_mean_own_return_60", ddof=1),
-        _COMMON,
-    ),
-    "_benchmark_deviation_60": Column(
-        rolling_deviation(
-            "_benchmark_return", _BETA_BARS, mean_column="_mean_benchmark_return_60", ddof=1
-        ),
-        _COMMON,
-    ),
-    "_covariance_60": Column(_covariance(_BETA_BARS), _COMMON),
-}
+MARKET_HELPERS: Mapping[str, Column] = comovement_columns("benchmark")
 """Columns on the way to a feature: fractions, and a squared one."""
 
 
@@ -176,22 +151,22 @@ MARKET_FEATURES: tuple[Feature, ...] = (
     Feature(
         _spec(
             "beta_60",
-            warmup_bars=_BETA_BARS,
+            warmup_bars=N_BARS,
             unit="multiple",
             formula="covariance of returns with NIFTY 50 / its variance, 60 common sessions",
             source=_SHARPE,
         ),
-        ratio(_COVARIANCE, _BENCHMARK_DEVIATION**2),
+        beta("benchmark"),
         _COMMON,
     ),
     Feature(
         _spec(
             "correlation_60",
-            warmup_bars=_BETA_BARS,
+            warmup_bars=N_BARS,
             unit="-1 to 1",
             formula="correlation of returns with NIFTY 50, 60 common sessions",
         ),
-        ratio(_COVARIANCE, _OWN_DEVIATION * _BENCHMARK_DEVIATION).clip(-1, 1),
+        correlation("benchmark"),
         _COMMON,
     ),
     _strength(20),

@@ -18,6 +18,7 @@ from sensequant.features.depth import DEPTH_FEATURES, DEPTH_TABLE
 from sensequant.features.gaps import GAP_FEATURES, GAP_HELPERS
 from sensequant.features.levels import LEVEL_FEATURES, LEVEL_HELPERS
 from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
+from sensequant.features.macro import MACRO_FEATURES, MACRO_HELPERS, MACRO_TABLE
 from sensequant.features.market import MARKET_FEATURES, MARKET_HELPERS, MARKET_TABLE
 from sensequant.features.momentum import MOMENTUM_FEATURES, MOMENTUM_HELPERS
 from sensequant.features.ranks import RANK_FEATURES
@@ -54,6 +55,7 @@ _FEATURES: tuple[Feature, ...] = (
     *LISTING_FEATURES,
     *DEPTH_FEATURES,
     *SENTIMENT_FEATURES,
+    *MACRO_FEATURES,
     *REGIME_FEATURES,
 )
 
@@ -66,6 +68,7 @@ _HELPERS: Mapping[str, Column] = {
     **GAP_HELPERS,
     **DELIVERY_HELPERS,
     **MARKET_HELPERS,
+    **MACRO_HELPERS,
     **LEVEL_HELPERS,
 }
 
@@ -85,6 +88,7 @@ _TABLES: tuple[Table, ...] = (
     LISTING_TABLE,
     DEPTH_TABLE,
     SENTIMENT_TABLE,
+    MACRO_TABLE,
 )
 
 
@@ -161,6 +165,12 @@ class FeatureConfig(Config):
         default=False,
         description="Feed how many headlines a session had, how good, how unlike each other and "
         "how new; needs scale_free and imported headlines (yes or no, off by default).",
+    )
+    macro: bool = Field(
+        default=False,
+        description="Feed the rupee, the ten-year yield, gold and two sector indices as they were "
+        "known, and how a symbol moves with the rupee; needs scale_free and imported macro series "
+        "(yes or no, off by default).",
     )
     regimes: bool = Field(
         default=False,

@@ -32,6 +32,7 @@ class Family(StrEnum):
     MARKET_CONTEXT = "market_context"
     DEPTH = "depth"
     SENTIMENT = "sentiment"
+    MACRO = "macro"
     REGIMES = "regimes"
     RANKS = "ranks"
     LEVELS = "levels"

@@ -12,16 +12,19 @@ from typing import Any, cast
 
 import pytest
 from prefect.client.schemas.objects import State
+from pydantic import ValidationError
 
 from blocks.environment import Environment
 from flows.audit_coverage import audit_coverage
 from flows.discover_symbols import discover_symbols
+from flows.import_context import import_context
 from sensequant.breeze_simulator.faults import parse_fault
 from sensequant.breeze_simulator.server import BreezeSimulator
 from sensequant.cli.app import main
 from sensequant.coverage.summary import CoverageSummary
 from sensequant.errors import ConfigError
 from sensequant.ingestion import opening
+from sensequant.ingestion.context_imports import ContextImport
 from sensequant.ingestion.discoveries import DiscoveryRequest
 from sensequant.ingestion.places import store_at, store_key
 from sensequant.ingestion.request import BackfillRequest
@@ -88,6 +91,54 @@ def test_an_audit_asks_no_source_anything(
     assert [(row["symbol"], row["status"]) for row in rows] == [("SIM01", "missing_local")]
     assert str(page) in description
     assert name_of(ask, state) == f"coverage of SIM01 · 1day · {kind}"
+
+
+CONTEXT_FILES = {
+    "depth": ("timestamp,bbq1,bbp1,bsq1,bsp1", "2024-01-01 09:20:00,1,99,1,101", "soon,1,1,1,1"),
+    "sentiment": ("date,headline", "2024-01-01,Profit rises", "soon,Profit rises"),
+    "macro": ("date,value,series", "2024-01-01,83.2,USDINR", "soon,83.2,USDINR"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(CONTEXT_FILES))
+def test_an_import_of_context_shows_what_became_of_its_rows(
+    home: Path, tmp_path: Path, ask: Ask, eventually: Eventually, kind: Any
+) -> None:
+    """The state says how many rows were kept; the page counts refused rows by reason."""
+    assert home
+    path = tmp_path / "AAA.csv"
+    path.write_text("\n".join(CONTEXT_FILES[kind]))
+    asked = ContextImport(kind=kind, path=path)
+
+    state = execute(import_context, asked)
+
+    words = "1 added, 0 corrected, 0 known already, 1 refused"
+    assert (state.name, state.message) == ("Completed", words)
+    assert state.result().reasons == {"unreadable_time": 1}
+    counts, _ = eventually(lambda: table(ask, state, "context-import"))
+    assert {row["figure"]: row["value"] for row in counts}["n_added"] == "1"
+    refused, _ = eventually(lambda: table(ask, state, "context-refused"))
+    assert refused[0]["reason"] == "unreadable_time"
+    assert "AAA.csv" in refused[0]["for example"]
+    assert name_of(ask, state) == f"import {kind} · {path}"
+
+
+def test_an_import_of_nothing_is_asked_wrongly(home: Path, tmp_path: Path) -> None:
+    """The flow run fails with the reason; fields that a kind does not read are refused."""
+    assert home
+    lost = execute(import_context, ContextImport(kind="depth", path=tmp_path / "none.csv"))
+
+    assert lost.is_failed()
+    with pytest.raises(ConfigError, match="nothing to import"):
+        lost.result()
+    for wrong in (
+        {"kind": "macro"},
+        {"kind": "index_bars", "path": tmp_path},
+        {"kind": "macro", "path": tmp_path, "delay_seconds": 1},
+        {"kind": "index_bars", "symbol": "USDINR"},
+    ):
+        with pytest.raises(ValidationError, match="do not fit"):
+            ContextImport.model_validate(wrong)
 
 
 def test_discovery_returns_a_finding_for_every_symbol(

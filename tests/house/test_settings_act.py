@@ -273,6 +273,7 @@ METHOD: dict[str, Case] = {
     "features.ranks": Case(True, rows),
     "features.depth": Case(True, rows),
     "features.sentiment": Case(True, rows),
+    "features.macro": Case(True, rows),
     "features.regimes": Case(True, rows),
     "features.levels": Case(True, rows),
     "features.listing": Case(False, rows),

@@ -61,6 +61,24 @@ def test_coverage_for_programs(
     assert (row["symbol"], row["first"], row["is_simulated"]) == ("SIM01", "2024-01-01", True)
 
 
+def test_series_are_imported_and_taken_from_bars(
+    home: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file names its series or is told; without stored indices there is nothing to take."""
+    path = tmp_path / "rates.csv"
+    path.write_text("date,value\n2024-01-01,83.2\n2024-01-02,\n2024-01-03,83.3\n")
+
+    assert main(["macro", "import", str(path), "--series", "USDINR", "--home", home]) == 0
+    printed = capsys.readouterr().out
+    assert "macro: 2 added" in printed
+    assert "no_value: 1" in printed
+    assert "hole: 1" in printed
+    assert main(["macro", "import", str(path), "--series", "X", "--home", home]) == 2
+    assert "no such series" in capsys.readouterr().err
+    assert main(["macro", "bars", "--home", home]) == 1
+    assert "no bars of an index are stored" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

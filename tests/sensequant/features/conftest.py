@@ -47,6 +47,17 @@ def _sessions_of(bars: pl.DataFrame, schema: pl.Schema, rng: np.random.Generator
     )
 
 
+def _macro_of(sessions: pl.Series, rng: np.random.Generator) -> pl.DataFrame:
+    """Return a random walk of every macro series that is fed."""
+    parts = [
+        pl.DataFrame(
+            {"session": sessions, "value": 80 * np.exp(rng.normal(0, 0.01, len(sessions)).cumsum())}
+        ).with_columns(symbol=pl.lit(series))
+        for series in ("IN10Y", "USDINR", "GOLD", "BANKNIFTY", "NIFTYIT")
+    ]
+    return pl.concat(parts)
+
+
 @pytest.fixture(scope="session")
 def make_bars() -> BarsMaker:
     """Return a maker of seeded random bars: (n_bars, seed=0, symbols=("AAA",))."""
@@ -75,6 +86,7 @@ def make_context() -> ContextMaker:
             listings=dict.fromkeys(symbols, first),
             depth=_sessions_of(bars, DEPTH_SESSION_SCHEMA, rng),
             sentiment=_sessions_of(bars, SENTIMENT_SESSION_SCHEMA, rng),
+            macro=_macro_of(sessions, rng),
         )
 
     return make

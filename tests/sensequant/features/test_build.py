@@ -41,6 +41,7 @@ ALL = FeatureConfig(
     levels=True,
     depth=True,
     sentiment=True,
+    macro=True,
     regimes=True,
 )
 OF_ONE_SYMBOL = ALL.model_copy(update={"ranks": False})
@@ -50,7 +51,7 @@ OF_MARKET = ALL.model_copy(update=dict.fromkeys(OF_CONTEXT, False))
 OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False, "regimes": False})
 """All families that need neither other symbols nor anything beside the bars."""
 
-CONTEXT = ("benchmark", "vix", "depth", "sentiment")
+CONTEXT = ("benchmark", "vix", "depth", "sentiment", "macro")
 """Frames of the context."""
 
 SPECS = registered_features()

@@ -30,6 +30,7 @@ EVERYTHING = FeatureConfig(
     levels=True,
     depth=True,
     sentiment=True,
+    macro=True,
     regimes=True,
 )
 DEFAULTS = {Family.TREND, Family.MOMENTUM, Family.VOLATILITY, Family.VOLUME, Family.LISTING}

@@ -13,6 +13,8 @@ from sensequant.context.depth_sessions import depth_by_session
 from sensequant.context.headline_sessions import sentiment_by_session
 from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
+from sensequant.context.macro import MACRO
+from sensequant.context.macro_sessions import macro_by_session
 from sensequant.context.sessions import OF_CONTEXT
 from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError
@@ -73,6 +75,19 @@ def headlines_of(symbol: str) -> pl.DataFrame:
     )
 
 
+def rupee() -> pl.DataFrame:
+    """Return a rate for every second session, published in the evening of its day."""
+    moments = [at for session in KNOWN[::2] if (at := CALENDAR.opens(session)) is not None]
+    return pl.DataFrame(
+        [
+            ("USDINR", at, at + timedelta(hours=10), "test", True, 80.0 + number % 9)
+            for number, at in enumerate(moments)
+        ],
+        schema=MACRO.schema,
+        orient="row",
+    )
+
+
 @pytest.fixture(scope="module")
 def with_context(settings: RunSettings) -> RunSettings:
     """Return the small settings with the families of context on."""
@@ -90,6 +105,7 @@ def run(
     store = context_store_at(home, with_context.request.source)
     store.write(DEPTH, books_of("SIM02"), written_at=AT)
     store.write(HEADLINES, headlines_of("SIM03"), written_at=AT)
+    store.write(MACRO, rupee(), written_at=AT)
     return execute(home, with_context, stages=TRAINED)
 
 
@@ -120,6 +136,22 @@ def test_rows_hold_the_headlines_of_their_session(run: Run) -> None:
     assert joined["sentiment_count"].drop_nulls().unique().to_list() == [1.0]
     assert rows["sentiment_dispersion"].count() == 0
     assert read_table(run.folder.rows("SIM02"))["sentiment_count"].count() == 0
+
+
+def test_rows_hold_the_series_as_they_were_known(run: Run) -> None:
+    """A rate of the evening counts from the session after on, for every symbol."""
+    known = macro_by_session(rupee(), decisions_of(CALENDAR)).select("session", rate="value")
+    moves = known.sort("session").with_columns(move=pl.col("rate") / pl.col("rate").shift(5) - 1)
+    first: date = moves["session"][0]
+
+    assert first == KNOWN[1]
+    for symbol in ("SIM02", "SIM03"):
+        rows = read_table(run.folder.rows(symbol))
+        joined = rows.join(moves, on="session", how="left")
+        assert joined["move"].count() > 250
+        assert joined["macro_usdinr_return_5"].equals(joined["move"])
+        assert rows["macro_usdinr_beta_60"].count() > 150
+        assert rows["macro_gold_return_5"].count() == 0
 
 
 def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
