@@ -1,4 +1,4 @@
-"""Credentials of the Breeze API: a Prefect block, or variables of the environment.
+"""Credentials of services: a Prefect block of each, or variables of the environment.
 
 Belongs here: where a login comes from. Does not belong here: what is done with it
 (`sensequant.market.sources.breeze`).
@@ -16,7 +16,7 @@ from blocks.environment import environment_now
 from sensequant.errors import ConfigError
 from sensequant.market.sources.breeze.credentials import BreezeLogin
 
-__all__ = ["BreezeCredentials", "breeze_login"]
+__all__ = ["BreezeCredentials", "NewsApiKey", "breeze_login", "newsapi_key"]
 
 DEFAULT_BLOCK = "breeze"
 
@@ -67,3 +67,37 @@ def breeze_login(block_name: str | None = None) -> BreezeLogin:
             "variables; --source breeze-simulator needs neither",
         ) from error
     return block.login
+
+
+class NewsApiKey(Block):
+    """Key of an account of NewsAPI."""
+
+    _block_type_name = "NewsAPI Key"
+    _block_type_slug = "newsapi-key"
+    _description = "Key by which headlines are fetched from NewsAPI; it is sent as a header."
+
+    api_key: SecretStr = Field(description="Key, as the account's page shows it.")
+
+
+def newsapi_key(block_name: str | None = None) -> SecretStr:
+    """Return the key of a block; without a name, that of the environment or of block `newsapi`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such block, and the environment has no key.
+    """
+    if block_name is None and (key := Environment().newsapi_key) is not None:
+        return key
+    name = block_name or "newsapi"
+    try:
+        block = cast("NewsApiKey", NewsApiKey.load(name))
+    except ValueError as error:
+        raise ConfigError(
+            "no key of NewsAPI",
+            where=f"block newsapi-key/{name}",
+            expected="a block of that name, or NEWSAPI_KEY in the environment",
+            found="none",
+            remedy="save a block of type NewsAPI Key in Prefect's pages, or set the variable",
+        ) from error
+    return block.api_key

@@ -176,6 +176,11 @@ class Environment(BaseSettings):
         validation_alias="BREEZE_SESSION_TOKEN",
         description="API session of today; it ends at midnight in India.",
     )
+    newsapi_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="NEWSAPI_KEY",
+        description="Key of an account of NewsAPI; a Prefect block may hold it instead.",
+    )
     signing_key: SecretStr | None = Field(
         default=None,
         validation_alias="SENSEQUANT_SIGNING_KEY",

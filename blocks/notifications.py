@@ -18,10 +18,10 @@ from prefect.blocks.abstract import NotificationBlock, NotificationError
 from pydantic import Field, SecretStr, StringConstraints
 
 # These blocks are registered at the server as well, so that its page offers forms for them.
-from blocks.credentials import BreezeCredentials
+from blocks.credentials import BreezeCredentials, NewsApiKey
 from blocks.signing import ManifestSigningKey
 
-__all__ = ["BreezeCredentials", "EmailTarget", "ManifestSigningKey"]
+__all__ = ["BreezeCredentials", "EmailTarget", "ManifestSigningKey", "NewsApiKey"]
 
 _TIMEOUT_SECONDS = 20.0
 

@@ -1,15 +1,20 @@
-"""Tasks that bring what is known beside the bars, from files, and their page."""
+"""Tasks that bring what is known beside the bars, from files or a service, and their page."""
 
 from prefect import task
 
+from blocks.credentials import newsapi_key
 from blocks.environment import Environment
 from sensequant.context.files import ImportReport
+from sensequant.context.headlines import HEADLINES
+from sensequant.context.newsapi import NewsApiConfig, NewsQuestion, fetch_headlines
 from sensequant.ingestion.context_imports import ContextImport, import_context
+from sensequant.ingestion.places import context_store_at
+from sensequant.market.sources.build import SourceConfig
 from sensequant.records import Record
 from tasks.artifacts import show_context_import
 from tasks.telling import say, utc_now
 
-__all__ = ["ContextImported", "bring_context", "imported_of"]
+__all__ = ["ContextImported", "ask_newsapi", "bring_context", "imported_of"]
 
 
 class ContextImported(Record):
@@ -38,6 +43,21 @@ def bring_context(asked: ContextImport) -> ContextImported:
     """Bring files into the store, and show what was refused and why."""
     report = import_context(Environment().home, asked, at=utc_now())
     return _shown(asked.stored_kind, report)
+
+
+@task(task_run_name="ask NewsAPI")
+def ask_newsapi(
+    question: NewsQuestion, config: NewsApiConfig, block: str | None
+) -> ContextImported:
+    """Fetch headlines into the store of real context; the key is no parameter of a task."""
+    report = fetch_headlines(
+        context_store_at(Environment().home, SourceConfig(kind="breeze")),
+        question,
+        key=newsapi_key(block),
+        config=config,
+        fetched_at=utc_now(),
+    )
+    return _shown(HEADLINES.name, report)
 
 
 def _shown(kind: str, report: ImportReport) -> ContextImported:

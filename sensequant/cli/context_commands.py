@@ -4,6 +4,7 @@ Belongs here: what can be typed, and which function answers. Does not belong her
 """
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +85,48 @@ def import_headlines(
         Where data are.
     """
     _import("sentiment", place, source, path=path, symbol=symbol)
+
+
+@sentiment_app.command(name="fetch")
+def fetch_headlines(
+    *,
+    query: Annotated[tuple[str, ...], Parameter(negative="")],
+    start: date,
+    end: date,
+    language: str = "en",
+    block: str | None = None,
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    place: Place | None = None,
+) -> None:
+    """Fetch headlines from NewsAPI; what cannot be used is kept with its reason.
+
+    The key is that of NEWSAPI_KEY or of a Prefect block, and is sent as a header alone.
+
+    Parameters
+    ----------
+    query
+        SYMBOL=WORDS: whose headlines, and by which words the service finds them; may be repeated.
+    start, end
+        First and last day of publication, UTC.
+    language
+        Two letters.
+    block
+        Prefect block that holds the key; NEWSAPI_KEY, or the block newsapi, when left out.
+    settings
+        One setting of the service: n_tries=2; may be repeated.
+    place
+        Where data are.
+    """
+    from sensequant.cli.context import print_fetched  # noqa: PLC0415
+
+    env = (place or Place()).environment()
+    print_fetched(
+        console_for(sys.stdout),
+        env.home,
+        {"words": query, "start": start, "end": end, "language": language},
+        block=block,
+        settings=settings,
+    )
 
 
 @macro_app.command(name="import")

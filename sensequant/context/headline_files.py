@@ -32,7 +32,7 @@ from sensequant.market.sources.files.stamps import read_stamps
 from sensequant.market.symbols import MAX_SYMBOL_LENGTH, SYMBOL_PATTERN
 from sensequant.market.user_tables import parse_dates
 
-__all__ = ["HeadlineRefusal", "import_headlines", "read_headline_file"]
+__all__ = ["HeadlineRefusal", "import_headlines", "judge_headlines", "read_headline_file"]
 
 _FEEDS = (".xml", ".rss")
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", *_FEEDS)
@@ -122,6 +122,27 @@ def read_headline_file(
         return _refused_whole(path, source, HeadlineRefusal.NO_FEED, error, imported_at)
     if symbol is not None or given["symbol"].count() == 0:
         given = given.with_columns(symbol=pl.lit(symbol or symbol_in_name(path)))
+    return judge_headlines(
+        given, source=source, path=path, imported_at=imported_at, is_simulated=is_simulated
+    )
+
+
+def judge_headlines(
+    given: pl.DataFrame, *, source: str, path: Path, imported_at: datetime, is_simulated: bool
+) -> Delivered:
+    """Judge headlines that a file or a service brought.
+
+    Parameters
+    ----------
+    given
+        symbol, stamp and headline as text, null where there is none.
+    source, path
+        Where they came from; the name of the path is kept beside what is refused.
+    imported_at
+        Aware time; nothing was published after it.
+    is_simulated
+        Whether they were invented.
+    """
     judged = _judged(given, imported_at)
     rows = judged.filter(pl.col("reason").is_null()).select(
         "symbol",

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from blocks.credentials import BreezeCredentials, breeze_login
+from blocks.credentials import BreezeCredentials, NewsApiKey, breeze_login, newsapi_key
 from sensequant.errors import ConfigError
 
 NAMES = ("BREEZE_API_KEY", "BREEZE_API_SECRET", "BREEZE_SESSION_TOKEN")
@@ -77,3 +77,25 @@ def test_a_block_shows_no_secret() -> None:
     for text in (repr(found), str(found), found.model_dump_json(), repr(found.login)):
         assert "hush" not in text
     assert found.login.session_token.get_secret_value() == "hush-token"
+
+
+def test_a_key_of_news_is_that_of_the_environment_or_of_a_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A named block wins; without any, the message says what to save; no text shows the key."""
+    kept = NewsApiKey(api_key=SecretStr("block-key"))
+
+    def load(name: str) -> NewsApiKey:
+        if name != "mine":
+            raise ValueError(name)
+        return kept
+
+    monkeypatch.setattr(NewsApiKey, "load", load)
+    monkeypatch.delenv("NEWSAPI_KEY", raising=False)
+    with pytest.raises(ConfigError, match="no key of NewsAPI"):
+        newsapi_key()
+    monkeypatch.setenv("NEWSAPI_KEY", "own-key")
+    assert newsapi_key().get_secret_value() == "own-key"
+    assert newsapi_key("mine").get_secret_value() == "block-key"
+    assert "key" not in str(newsapi_key("mine"))
+    assert "block-key" not in repr(kept)
