@@ -30,7 +30,7 @@ from scipy.special import expit, logit, rel_entr
 
 from sensequant.boosting import Floats, TrainingData, feature_matrix
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
-from sensequant.features.registry import FeatureConfig
+from sensequant.features.registry import FeatureConfig, missing_by_family
 from sensequant.records import Finite, Record, code_version, derive_seed, digest_of
 from sensequant.splits import IntArray
 from sensequant.student_calibration import Calibration, calibrate
@@ -127,11 +127,15 @@ class Fidelity(Record):
 
 
 class StudentMetadata(Record):
-    """What one student is, on what it was trained and how well it follows its teachers there."""
+    """What one student is, on what it was trained and how well it follows its teachers there.
+
+    `missing_by_family`: as that of its teachers, over the rows that it learnt from.
+    """
 
     kind: StudentKind
     columns: tuple[str, ...]
     missing_frac: dict[str, Finite]
+    missing_by_family: dict[str, Finite | None]
     counts: StudentCounts
     fidelity: Fidelity
     calibration: Calibration
@@ -351,10 +355,12 @@ def _digest_of_rows(distilled: _Distilled) -> str:
 
 def _metadata(distilled: _Distilled, file: StudentFile) -> StudentMetadata:
     usable, fitted = distilled.usable, distilled.fitted
+    missing = dict(zip(file.columns, file.novelty.missing_frac, strict=True))
     return StudentMetadata(
         kind=file.kind,
         columns=file.columns,
-        missing_frac=dict(zip(file.columns, file.novelty.missing_frac, strict=True)),
+        missing_frac=missing,
+        missing_by_family=missing_by_family(missing),
         counts=_counts(distilled),
         fidelity=_fidelity(usable["teacher_probability"].to_numpy(), distilled.scores),
         calibration=file.calibration,

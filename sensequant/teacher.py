@@ -40,6 +40,7 @@ from sensequant.boosting import (
 )
 from sensequant.cross_fitting import CrossFit, cross_fit, is_one_class
 from sensequant.errors import DegenerateLabelsError, InsufficientHistoryError, RecordError
+from sensequant.features.registry import missing_by_family
 from sensequant.records import Config, derive_seed, digest_of
 from sensequant.splits import IntArray, Split, SplitConfig, purged_folds, split_validation
 from sensequant.teacher_metrics import ScoredRows, ScoreMetrics, score_metrics
@@ -357,11 +358,13 @@ def _importance(final: FittedBooster, crossed: CrossFit) -> pl.DataFrame:
 
 def _facts_of_rows(window: _Window) -> dict[str, Any]:
     labelled, data = window.labelled, window.data
-    missing = np.isnan(data.features).mean(axis=0)
+    shares = np.isnan(data.features).mean(axis=0).tolist()
+    missing = dict(zip(data.columns, shares, strict=True))
     return {
         "symbols": tuple(labelled["symbol"].unique().sort()),
         "columns": data.columns,
-        "missing_frac": dict(zip(data.columns, missing.tolist(), strict=True)),
+        "missing_frac": missing,
+        "missing_by_family": missing_by_family(missing),
         "first_session": labelled["session"][0],
         "last_session": labelled["session"][-1],
         "last_label_end": labelled["label_end"].sort()[-1],

@@ -78,12 +78,14 @@ class TeacherMetadata(Record):
 
     `validation` is measured on the rows that also chose the number of rounds; `out_of_fold` on
     probabilities whose models saw no overlapping label. Both lie inside the window, so neither is
-    evidence of what a later window will bring.
+    evidence of what a later window will bring. `missing_by_family` names every family of features:
+    null where its flag was off, else the share of its values that were missing in this window.
     """
 
     symbols: tuple[str, ...]
     columns: tuple[str, ...]
     missing_frac: dict[str, Finite]
+    missing_by_family: dict[str, Finite | None]
     first_session: dt.date
     last_session: dt.date
     last_label_end: dt.date

@@ -36,6 +36,7 @@ __all__ = [
     "Plan",
     "describe_features",
     "fed_families",
+    "missing_by_family",
     "model_columns",
     "plan_for",
     "registered_features",
@@ -261,6 +262,23 @@ def describe_features(config: FeatureConfig) -> pl.DataFrame:
         }
         for spec in registered_features()
     )
+
+
+def missing_by_family(missing: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the missing share of the values of every family, None of one that was not fed.
+
+    Parameters
+    ----------
+    missing
+        Missing share of each column that a model was fed.
+    """
+    shares: dict[Family, list[float]] = {family: [] for family in Family}
+    for spec in registered_features():
+        if spec.name in missing:
+            shares[spec.family].append(missing[spec.name])
+    return {
+        family.value: sum(found) / len(found) if found else None for family, found in shares.items()
+    }
 
 
 def plan_for(names: Collection[str]) -> Plan:

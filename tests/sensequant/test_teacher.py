@@ -23,6 +23,7 @@ from sensequant.errors import (
     RecordError,
 )
 from sensequant.evaluation.measures import roc_auc
+from sensequant.features.spec import Family
 from sensequant.records import digest_of
 from sensequant.splits import SplitConfig, purged_folds, split_validation
 from sensequant.teacher import TeacherConfig, require_device, train_teacher
@@ -152,6 +153,7 @@ def test_missing_features_are_counted() -> None:
     assert _train(window).metadata.missing_frac == {
         name: window[name].null_count() / 120 for name in _COLUMNS
     }
+    assert set(_train(window).metadata.missing_by_family) == set(Family)
 
 
 def test_metrics_are_those_of_an_independent_engine() -> None:

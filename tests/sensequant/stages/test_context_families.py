@@ -18,6 +18,7 @@ from sensequant.context.macro_sessions import macro_by_session
 from sensequant.context.sessions import OF_CONTEXT
 from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError
+from sensequant.features.registry import fed_families
 from sensequant.features.spec import Family
 from sensequant.ingestion.places import context_store_at
 from sensequant.market.sessions import nse_calendar
@@ -27,7 +28,7 @@ from sensequant.settings import TrainingConfig
 from sensequant.stages.context import Run, RunSettings
 from sensequant.stages.scoring import ScoringRequest, score_stored
 from sensequant.stages.students_evidence import candidate_files
-from sensequant.storage import read_table
+from sensequant.storage import read_json, read_table
 from sensequant.student_file import read_student
 from sensequant.windows import POOLED
 
@@ -161,6 +162,23 @@ def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
 
     assert ingestion.findings["n_sessions_with_depth"] == table.height > 250
     assert run.folder.context(Family.DEPTH) in list(run.folder.artifacts())
+
+
+def test_every_window_says_which_families_it_was_fed(run: Run) -> None:
+    """Off is null; on is the share of values that were missing, here all of gold and of depth."""
+    found: list[dict[str, float | None]] = [
+        read_json(path)["missing_by_family"]
+        for kind in ("teachers", "students")
+        for path in sorted((run.folder.root / kind).glob("*/metadata.json"))
+    ]
+
+    fed = fed_families(run.config.features)
+    assert len(found) > 10
+    for shares in found:
+        assert set(shares) == set(Family)
+        assert {name for name, share in shares.items() if share is not None} == fed
+    # Only one stock of three has order books.
+    assert {share == 1 for shares in found if (share := shares["depth"])} == {True, False}
 
 
 def test_a_student_that_learnt_from_depth_scores_with_it(run: Run) -> None:
