@@ -19,6 +19,7 @@ from sensequant.cli.output import Fact, print_facts, print_table
 from sensequant.cli.stored import LATEST, find_run
 from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.evaluation.costs import COST_COLUMNS
+from sensequant.evaluation.differences import DIFFERENCES
 from sensequant.evaluation.figures import Figure, PerformanceFigures
 from sensequant.ingestion.places import store_at
 from sensequant.market.intervals import DAILY, INTERVALS, Interval
@@ -129,6 +130,7 @@ def show(console: Console, traded: Traded, *, output: Path | None, is_json: bool
     print_facts(console, _facts(traded))
     header = ["figure", "strategy", "interval", "hold", "NIFTY 50"]
     print_table(console, header, [_figure_row(name, traded.figures) for name in _FIGURES])
+    _print_gates(console, traded)
     _print_trips(console, traded)
     _print_costs(console, traded)
     print_facts(console, [("written", str(path)) for path in written])
@@ -248,6 +250,31 @@ def _plain(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.2f}"
 
 
+def _print_gates(console: Console, traded: Traded) -> None:
+    if not traded.effects:
+        return
+    rows = [
+        [
+            effect.gate,
+            "" if count is None else f"{count.n_blocked} of {count.n_decisions}",
+            "" if count is None else str(count.n_unknown),
+            f"{effect.n_trades_with}, {effect.n_trades_without} without",
+            *(_difference(effect.differences[name], name) for name in DIFFERENCES),
+        ]
+        for effect in traded.effects
+        for count in (effect.count,)
+    ]
+    header = ["gate", "blocked", "not known", "trades", "annual return, net", "Sharpe ratio"]
+    print_table(console, header, rows)
+
+
+def _difference(figure: Figure, name: str) -> str:
+    write = _percent if name in _PERCENTS else _plain
+    if figure.value is None:
+        return f"- ({figure.reason})"
+    return f"{write(figure.value)}, {_interval_of(figure, write)}"
+
+
 def _print_trips(console: Console, traded: Traded) -> None:
     trips = traded.round_trips
     if trips.is_empty():
@@ -298,5 +325,6 @@ def _as_json(traded: Traded) -> dict[str, Any]:
         "without_bars": traded.without_bars,
         "n_cut": traded.account.n_cut,
         "n_gaps_held": traded.account.n_gaps_held,
+        "gates": [each.model_dump(mode="json") for each in traded.effects],
         "figures": {each.name: each.model_dump(mode="json") for each in traded.figures},
     }

@@ -6,8 +6,8 @@ here is evidence: no gate reads it, and what is tried on a run's scores after th
 that the run's tests know nothing of.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -20,12 +20,14 @@ from sensequant.evaluation.account import Account
 from sensequant.evaluation.backtest import BacktestConfig, buy_and_hold, run_backtest
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.figures import (
+    Figure,
     PerformanceFigures,
     benchmark_returns,
     index_figures,
     performance_figures,
     risk_free_per_session,
 )
+from sensequant.evaluation.gates import GateConfig
 from sensequant.evaluation.round_trips import round_trips_of
 from sensequant.evaluation.sizing import PortfolioConfig
 from sensequant.evaluation.strategies import (
@@ -44,6 +46,7 @@ from sensequant.market.store import BarStore
 from sensequant.market.symbols import NIFTY50, NIFTY50_TRI
 from sensequant.records import Config, Record, derive_seed
 from sensequant.stages.context import Run
+from sensequant.stages.gated import GateEffect, effects_of, paired_differences
 from sensequant.storage import read_table, write_json, write_table
 
 __all__ = [
@@ -126,6 +129,9 @@ class ScoreBacktest(_Shown):
         default_factory=BacktestConfig, description="How scores become positions."
     )
     costs: CostConfig = Field(default_factory=CostConfig, description="What trading costs.")
+    gates: GateConfig = Field(
+        default_factory=GateConfig, description="Which decisions are not traded."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +145,10 @@ class TradedSlice:
 
 
 class TradedFigures(Record):
-    """What a portfolio earned, and others beside it over the same sessions."""
+    """What a portfolio earned, others beside it over the same sessions, what gates changed."""
 
     portfolios: tuple[PerformanceFigures, ...]
+    gates: tuple[GateEffect, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,8 @@ class Traded:
         The portfolio first, then buying and holding the same symbols, then NIFTY 50.
     without_bars
         Symbols that were named and have no usable bars, with the reason.
+    effects
+        What each gate that has a limit changed.
     """
 
     asked: RuleBacktest | ScoreBacktest
@@ -168,6 +177,7 @@ class Traded:
     figures: tuple[PerformanceFigures, ...]
     without_bars: dict[str, str]
     is_simulated: bool
+    effects: tuple[GateEffect, ...] = ()
 
 
 def trade_stored(store: BarStore, chosen: TradedSlice, asked: RuleBacktest) -> Traded:
@@ -227,6 +237,8 @@ def trade_scores(run: Run, asked: ScoreBacktest) -> Traded:
     ------
     RecordError
         The run has no scores yet.
+    ConfigError
+        A gate has a limit and no data.
     """
     predictions = read_table(run.folder.predictions)
     bars = run.bars
@@ -235,13 +247,48 @@ def trade_scores(run: Run, asked: ScoreBacktest) -> Traded:
         "costs": asked.costs,
         "config": asked.backtest,
     }
-    return _traded(
+    account, effects = _gated(
+        run, predictions, asked, lambda scores: run_backtest(scores, bars, **settings)
+    )
+    traded = _traded(
         asked,
-        run_backtest(predictions, bars, **settings),
+        account,
         buy_and_hold(predictions, bars, **settings),
         benchmark=run.benchmark,
         without={},
         is_simulated=run.record.is_simulated,
+    )
+    return replace(traded, effects=effects)
+
+
+def _gated(
+    run: Run,
+    predictions: pl.DataFrame,
+    asked: ScoreBacktest,
+    trade: Callable[[pl.DataFrame], Account],
+) -> tuple[Account, tuple[GateEffect, ...]]:
+    gates = asked.gates
+    if not gates.closed and not gates.implied_volatility_sizing:
+        return trade(predictions), ()
+
+    def compare(with_gate: pl.DataFrame, without: pl.DataFrame, name: str) -> dict[str, Figure]:
+        return paired_differences(
+            with_gate,
+            without,
+            min_block=_LEAST_BLOCK_SESSIONS,
+            n_draws=asked.n_bootstrap_draws,
+            confidence=asked.confidence,
+            seed=derive_seed(asked.seed, "gate", name),
+            risk_free_daily=risk_free_per_session(asked.annual_risk_free_frac),
+        )
+
+    return effects_of(
+        run,
+        predictions,
+        gates,
+        threshold=asked.backtest.threshold,
+        trade=trade,
+        compare=compare,
     )
 
 
@@ -256,7 +303,7 @@ def write_traded(folder: Path, traded: Traded) -> list[Path]:
     }
     records: dict[str, BaseModel] = {
         "settings": traded.asked,
-        "figures": TradedFigures(portfolios=traded.figures),
+        "figures": TradedFigures(portfolios=traded.figures, gates=traded.effects),
     }
     files = {name: folder / f"{name}.parquet" for name in tables}
     for name, path in files.items():

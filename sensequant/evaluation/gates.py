@@ -1,0 +1,146 @@
+"""Gates on context: which decisions of scores are not traded, because of what else was known.
+
+Belongs here: the settings and what they block. Does not belong here: where the facts come from
+(`stages.gated`), trading (`evaluation.backtest`).
+
+A gate looks at what was known at the close at which the decision falls, like the score itself. A
+fact that is not known blocks nothing: that is counted, so that a gate that could judge little is
+not taken for one that found little.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from sensequant.errors import ConfigError
+from sensequant.records import Config, Record
+
+__all__ = ["FACTS", "GateConfig", "GateCount", "gated_scores"]
+
+_STATES = {"calm": 0, "usual": 1, "nervous": 2}
+
+FACTS: Mapping[str, str] = {
+    "max_spread_frac": "spread_frac",
+    "max_volatility_regime": "vix",
+    "max_correlation": "correlation",
+}
+"""Each gate and the column of facts that it looks at."""
+
+_NO_DECISION = -1.0
+"""A score below every threshold; the row stays, so that the sessions traded are the same."""
+
+
+class GateConfig(Config):
+    """Which decisions are not traded; a gate without a limit is open."""
+
+    max_spread_frac: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Widest spread of the session's order books, over time, at which a symbol is "
+        "bought: a fraction of the mid; needs stored depth.",
+    )
+    max_volatility_regime: Literal["calm", "usual"] | None = Field(
+        default=None,
+        description="Most nervous state of India VIX in which anything is bought (below 15 calm, "
+        "below 25 usual); needs its bars.",
+    )
+    max_correlation: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Highest correlation of its returns with NIFTY 50 over 60 sessions at which a "
+        "symbol is bought; needs bars of both indices.",
+    )
+    implied_volatility_sizing: bool = Field(
+        default=False,
+        description="Size positions by implied volatility (yes or no); needs options, which "
+        "nothing here brings yet.",
+    )
+
+    @property
+    def closed(self) -> tuple[str, ...]:
+        """Names of the gates that have a limit."""
+        return tuple(name for name in FACTS if getattr(self, name) is not None)
+
+    def alone(self, name: str) -> "GateConfig":
+        """Return one of the gates without the others."""
+        return GateConfig.model_validate({name: getattr(self, name)})
+
+
+class GateCount(Record):
+    """What a gate did with the decisions to buy.
+
+    Attributes
+    ----------
+    n_decisions
+        Rows with a score at or above the threshold.
+    n_blocked, n_unknown
+        Those that it blocked, and those of which it did not know the fact.
+    """
+
+    gate: str
+    n_decisions: int
+    n_blocked: int
+    n_unknown: int
+
+
+def gated_scores(
+    predictions: pl.DataFrame, facts: pl.DataFrame, gates: GateConfig, *, threshold: float
+) -> tuple[pl.DataFrame, tuple[GateCount, ...]]:
+    """Return the scores with those of blocked decisions below every threshold, and the counts.
+
+    Parameters
+    ----------
+    predictions
+        symbol, session, score; other columns stay.
+    facts
+        symbol, session and the columns of `FACTS` that the gates look at; one row for each.
+    gates
+        Which are closed.
+    threshold
+        Score from which a symbol is bought.
+
+    Raises
+    ------
+    ConfigError
+        Sizing by implied volatility is asked for.
+    """
+    if gates.implied_volatility_sizing:
+        raise ConfigError(
+            "sizing by implied volatility needs options",
+            where="gates.implied_volatility_sizing",
+            expected="implied volatility of each symbol and session",
+            found="none stored",
+            remedy="leave it off, or size by the bars: backtest.sizing=volatility",
+        )
+    keys = ["symbol", "session"]
+    joined = predictions.join(facts, on=keys, how="left", maintain_order="left")
+    is_bought = pl.col("score") >= threshold
+    counts: list[GateCount] = []
+    blocked = pl.lit(value=False)
+    for name in gates.closed:
+        fact = pl.col(FACTS[name])
+        is_beyond = _is_beyond(name, fact, getattr(gates, name)).fill_null(value=False)
+        bought = joined.filter(is_bought)
+        counts.append(
+            GateCount(
+                gate=name,
+                n_decisions=bought.height,
+                n_blocked=bought.filter(is_beyond).height,
+                n_unknown=bought[FACTS[name]].null_count(),
+            )
+        )
+        blocked = blocked | is_beyond
+    score = pl.when(blocked & is_bought).then(_NO_DECISION).otherwise(pl.col("score"))
+    return joined.with_columns(score.alias("score")).select(predictions.columns), tuple(counts)
+
+
+def _is_beyond(name: str, fact: pl.Expr, limit: float | str) -> pl.Expr:
+    if name == "max_volatility_regime":
+        return (
+            fact.replace_strict(_STATES, default=None, return_dtype=pl.Int64) > _STATES[str(limit)]
+        )
+    return fact > limit
