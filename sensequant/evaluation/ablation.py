@@ -13,7 +13,8 @@ most one question in twenty finds something. A difference of net returns alone m
 a family can make scores trade more without making them know more.
 
 Sources: A. C. Davison and D. V. Hinkley (1997), "Bootstrap Methods and their Application" (p-values
-by inversion); S. Holm (1979), "A simple sequentially rejective multiple test procedure".
+by inversion); S. Holm (1979), "A simple sequentially rejective multiple test procedure"; Y.
+Benjamini and Y. Hochberg (1995), "Controlling the false discovery rate".
 """
 
 from collections.abc import Sequence
@@ -90,7 +91,8 @@ class FamilyWorth(Record):
         Labelled rows that only one of both scored.
     worth
         One test per figure (`FIGURES`). Its `inputs` hold the figures `with` and `without` and the
-        p-value corrected for all tests, `p_holm`; `rejects_null` follows from that.
+        p-value corrected for all tests, `p_holm`, from which `rejects_null` follows; `q_value` is
+        the share of false findings among those with a p-value as low or lower.
     """
 
     family: Family
@@ -317,7 +319,10 @@ def _corrected(found: Sequence[FamilyWorth], config: AblationConfig) -> tuple[Fa
     p_values = [test.p_value for each in found for test in each.worth if test.p_value is not None]
     if not p_values:
         return tuple(found)
-    adjusted = cast("Any", multitest).multipletests(p_values, method="holm")[1].tolist()
+    adjusted, shares = (
+        cast("Any", multitest).multipletests(p_values, method=method)[1].tolist()
+        for method in ("holm", "fdr_bh")
+    )
 
     def corrected(test: TestResult) -> TestResult:
         if test.p_value is None:
@@ -326,7 +331,7 @@ def _corrected(found: Sequence[FamilyWorth], config: AblationConfig) -> tuple[Fa
         return test.model_copy(
             update={
                 "rejects_null": p_holm < 1 - config.confidence,
-                "inputs": test.inputs | {"p_holm": p_holm},
+                "inputs": test.inputs | {"p_holm": p_holm, "q_value": float(shares.pop(0))},
             }
         )
 

@@ -42,7 +42,7 @@ def render_families(summary: AblationSummary) -> str:
         markdown_table(FAMILY_COLUMNS, (family_cells(each) for each in summary.families)),
         "## With and without",
         markdown_table(
-            ("family", "figure", "with", "without", "n", "p", "corrected", "note"),
+            ("family", "figure", "with", "without", "n", "p", "corrected", "q", "note"),
             (_row(each, test) for each in summary.families for test in each.worth),
         ),
     ]
@@ -100,5 +100,6 @@ def _row(each: FamilyWorth, test: TestResult) -> tuple[str, ...]:
         str(test.n),
         number_text(test.p_value),
         number_text(test.inputs.get("p_holm")),
+        number_text(test.inputs.get("q_value")),
         test.reason or test.no_interval or "",
     )

@@ -17,6 +17,7 @@ from importlib.resources import files
 import jinja2
 from pydantic import BaseModel
 
+from sensequant.evaluation.ablation import AblationSummary
 from sensequant.evaluation.figures import Figure as MeasuredFigure
 from sensequant.evaluation.hypotheses import SignificanceReport, TestResult
 from sensequant.evaluation.validation import ValidationSummary
@@ -32,6 +33,7 @@ from sensequant.release.briefing_model import (
 )
 from sensequant.release.certificate import TwinRecord, certificate_of, shown_figure
 from sensequant.release.evidence import Reports
+from sensequant.release.families import ablation_of
 from sensequant.release.gates import Decision, GateOutcome, Verdict
 from sensequant.release.reasons import reasons_of
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
@@ -76,6 +78,8 @@ class BriefingInputs:
         What the pipeline made of random-walk twins, and of how many it was to.
     verdict, manifest_sha256, evidence_digest
         Of the audit.
+    ablation
+        What families of features are worth, where somebody has asked since.
     """
 
     run_id: str
@@ -93,6 +97,7 @@ class BriefingInputs:
     verdict: Verdict | None
     manifest_sha256: str | None
     evidence_digest: str | None
+    ablation: AblationSummary | None = None
 
 
 def build_briefing(inputs: BriefingInputs) -> Briefing:
@@ -130,6 +135,7 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
             verdict=inputs.verdict,
             is_simulated=simulated,
         ),
+        ablation=ablation_of(inputs.ablation),
         risks=_risks(inputs, failed),
         left_out=_left_out(inputs.units, simulated),
         not_done_yet=_not_done_yet(inputs),

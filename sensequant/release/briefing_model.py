@@ -15,11 +15,13 @@ from sensequant.release.reasons import Reason
 from sensequant.runs import Stage, StageOutcome
 
 __all__ = [
+    "Ablation",
     "Briefing",
     "BriefingFigure",
     "Certificate",
     "Crises",
     "CrisisLine",
+    "FamilyLine",
     "LeftOut",
     "Risks",
     "Section",
@@ -114,6 +116,39 @@ class Certificate(Section):
     auc_p_value: Finite | None
 
 
+class FamilyLine(Section):
+    """What one family of features is worth by one figure: with it minus without it.
+
+    `p_holm` is corrected for any false finding among all tests, `q_value` for the share of false
+    ones among the findings (Benjamini and Hochberg 1995); `told` is better, worse or no.
+    """
+
+    family: str
+    was_fed: bool
+    figure: str
+    difference: Finite | None
+    lower: Finite | None
+    upper: Finite | None
+    n: int
+    p_holm: Finite | None
+    q_value: Finite | None
+    told: str
+    reason: str | None
+
+
+class Ablation(Section):
+    """What families of features are worth, asked later than the run; no evidence.
+
+    `chart` draws the differences of AUC as lines of text.
+    """
+
+    headline: str
+    n_tests: int
+    confidence: Finite
+    lines: tuple[FamilyLine, ...]
+    chart: tuple[str, ...]
+
+
 class LeftOut(Section):
     """Units of one kind without a result, for one reason."""
 
@@ -156,6 +191,7 @@ class Briefing(Section):
     statistics: tuple[BriefingFigure, ...]
     crises: Crises | None
     certificate: Certificate | None
+    ablation: Ablation | None = None
     risks: Risks
     left_out: tuple[LeftOut, ...]
     not_done_yet: dict[str, tuple[str, ...]]

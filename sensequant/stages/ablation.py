@@ -427,6 +427,7 @@ def _table(summary: AblationSummary) -> pl.DataFrame:
                 "upper": test.upper,
                 "p_value": test.p_value,
                 "p_holm": test.inputs.get("p_holm"),
+                "q_value": test.inputs.get("q_value"),
                 "is_told": test.rejects_null,
                 "n": test.n,
                 "reason": test.reason or test.no_interval,
@@ -442,6 +443,6 @@ _TABLE_SCHEMA = pl.Schema(
     {"family": pl.String, "was_fed": pl.Boolean, "n_columns": pl.Int64}
     | {"figure": pl.String, "unit": pl.String}
     | dict.fromkeys(("with_family", "without_family", "difference", "lower", "upper"), pl.Float64)
-    | {"p_value": pl.Float64, "p_holm": pl.Float64, "is_told": pl.Boolean}
+    | {"p_value": pl.Float64, "p_holm": pl.Float64, "q_value": pl.Float64, "is_told": pl.Boolean}
     | {"n": pl.Int64, "reason": pl.String}
 )

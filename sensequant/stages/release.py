@@ -33,6 +33,7 @@ from sensequant.release.registry import Registry
 from sensequant.release.registry_records import RunResult
 from sensequant.release.signature import sign_manifest
 from sensequant.runs import Stage, StageOutcome, StageRecord
+from sensequant.stages.ablation_summary import read_ablation
 from sensequant.stages.certificate import read_twins
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
@@ -134,6 +135,7 @@ def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
         verdict=None if failed is not None else verdict,
         manifest_sha256=None if manifest is None else sha256_of(run.folder.manifest),
         evidence_digest=None if manifest is None else manifest.evidence_digest,
+        ablation=read_ablation(run),
     )
     briefing = build_briefing(inputs)
     page = write_briefing(run.folder, briefing)

@@ -142,6 +142,11 @@ def test_p_values_are_corrected_for_all_tests() -> None:
         assert test.inputs["p_holm"] == pytest.approx(largest)
         assert test.rejects_null is (largest < 0.05)
     assert len(tests) == 12
+    # Benjamini and Hochberg by hand: m / rank times each, never rising from the largest down.
+    least = 1.0
+    for place, test in reversed(list(enumerate(ordered, start=1))):
+        least = min(least, len(tests) / place * (test.p_value or 0))
+        assert test.inputs["q_value"] == pytest.approx(least)
 
 
 def test_a_p_value_is_twice_the_smaller_share_of_draws() -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sensequant.reuse import remember
 from sensequant.rows import build_rows
 from sensequant.runs import RunFolder, Stage
 from sensequant.settings import RunRequest, TrainingConfig
-from sensequant.stages import ablation, distillation, training
+from sensequant.stages import ablation, distillation, release, training
 from sensequant.stages.context import Run, RunSettings
 from sensequant.stages.tried import scope_of
 from sensequant.storage import read_json, read_table, sha256_of
@@ -145,6 +145,9 @@ def test_it_is_written_whole_and_undoes_nothing(copied: Run) -> None:
     assert [each.was_fed for each in summary.families] == [True, False]
     assert [each.n_columns for each in summary.families] == [9, 3]
     assert verify_manifest(copied.folder) == []
+    briefing, _ = release.brief(copied, at=datetime(2024, 1, 3, tzinfo=UTC))
+    assert "## Families of features (SIMULATED)" in briefing
+    assert "| gaps (added) | auc |" in briefing
     assert not list(folder.rglob("model.txt"))
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {
         "as_it_was",
