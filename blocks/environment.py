@@ -161,6 +161,13 @@ class Environment(BaseSettings):
         description="Address of the ledger, postgresql+psycopg://user:password@host/name; a file "
         "below SENSEQUANT_HOME when not given. Machines that share it share the home, too.",
     )
+    registry_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="SENSEQUANT_REGISTRY_URL",
+        description="Address of the registry of candidates and deployments, "
+        "postgresql+psycopg://user:password@host/name; a file below SENSEQUANT_HOME when not "
+        "given. One database serves one home.",
+    )
     breeze_api_key: SecretStr | None = Field(
         default=None,
         validation_alias="BREEZE_API_KEY",

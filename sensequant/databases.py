@@ -33,6 +33,11 @@ _BUSY_TIMEOUT_MS = 60_000
 _BEGIN = "sensequant_begin"
 _NO_TRANSACTION = ""
 
+_SECRETS = ("password", "sslpassword")
+_PATIENCE = {"connect_timeout": 30, "tcp_user_timeout": 60_000}
+"""How long a PostgreSQL server may be silent, where its address says nothing else: seconds until it
+takes a connection, milliseconds until it acknowledges what was sent."""
+
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free space on the disk of the {name}, then run again",
@@ -145,8 +150,10 @@ class Database:
         return self._engine.dialect.name == "sqlite"
 
     @property
-    def _where(self) -> str:
-        return self._engine.url.render_as_string(hide_password=True)
+    def address(self) -> str:
+        """Where it lies, without password."""
+        url = self._engine.url.difference_update_query(_SECRETS)
+        return url.render_as_string(hide_password=True)
 
     def _set_up(self) -> None:
         with self.writing() as connection:
@@ -174,7 +181,7 @@ class Database:
             name = self._layout.name
             raise SchemaVersionError(
                 f"{name} has another schema version",
-                where=self._where,
+                where=self.address,
                 expected=str(number),
                 found=", ".join(map(str, found)) or "none",
                 remedy=f"use the version of sensequant that wrote it, or another {name}",
@@ -210,7 +217,7 @@ class Database:
         if code in _DAMAGED:
             return layout.damage(
                 f"{layout.name} cannot be read",
-                where=self._where,
+                where=self.address,
                 expected=f"a {layout.name} of this project",
                 found=found,
                 remedy=layout.when_damaged,
@@ -218,7 +225,7 @@ class Database:
         remedy = _REMEDY if code is None else _REMEDIES.get(code, _REMEDY)
         return layout.refusal(
             f"{layout.name}'s database refused",
-            where=self._where,
+            where=self.address,
             expected="a database that is reachable and writable",
             found=found,
             remedy=remedy.format(name=layout.name),
@@ -248,7 +255,7 @@ def _engine(place: str | Path, layout: Layout) -> sa.Engine:
     is_path = isinstance(place, Path)
     url = sa.URL.create("sqlite", database=str(place)) if is_path else place
     try:
-        engine = sa.create_engine(url)
+        engine = _engine_at(sa.make_url(url))
     except (ArgumentError, ImportError, ValueError) as error:
         raise ConfigError(
             f"{layout.name}'s address cannot be used",
@@ -261,6 +268,14 @@ def _engine(place: str | Path, layout: Layout) -> sa.Engine:
         event.listen(engine, "connect", _preparing_sqlite(layout))
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _engine_at(url: sa.URL) -> sa.Engine:
+    if url.drivername != "postgresql+psycopg":
+        return sa.create_engine(url)
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    # A server that was started anew between two transactions is no error.
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
 
 
 def _preparing_sqlite(layout: Layout) -> Any:

@@ -3,7 +3,7 @@
 from prefect import task
 
 from blocks.credentials import newsapi_key
-from blocks.environment import Environment
+from blocks.environment import environment_now
 from sensequant.context.files import ImportReport
 from sensequant.context.headlines import HEADLINES
 from sensequant.context.newsapi import NewsApiConfig, NewsQuestion, fetch_headlines
@@ -41,7 +41,7 @@ class ContextImported(Record):
 @task(task_run_name="import {asked.kind}")
 def bring_context(asked: ContextImport) -> ContextImported:
     """Bring files into the store, and show what was refused and why."""
-    report = import_context(Environment().home, asked, at=utc_now())
+    report = import_context(environment_now().home, asked, at=utc_now())
     return _shown(asked.stored_kind, report)
 
 
@@ -51,7 +51,7 @@ def ask_newsapi(
 ) -> ContextImported:
     """Fetch headlines into the store of real context; the key is no parameter of a task."""
     report = fetch_headlines(
-        context_store_at(Environment().home, SourceConfig(kind="breeze")),
+        context_store_at(environment_now().home, SourceConfig(kind="breeze")),
         question,
         key=newsapi_key(block),
         config=config,

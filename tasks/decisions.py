@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.states import Completed, Scheduled
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 
 from blocks.environment import environment_now
 from blocks.pages import publish_report
@@ -110,7 +110,7 @@ def closed_before(run_id: str) -> RunRecord | None:
     is_mine = record.prefect_flow_run_id == str(flow_run.get_root_flow_run_id())
     if not is_mine or record.options.decision is DecisionMode.LATER or record.ended_at is None:
         return None
-    review = review_of(folder)
+    review = review_of(folder, registry=_registry())
     if review is None or review.candidate.manifest_sha256 != record.manifest_sha256:
         return None
     return record if review.is_open or review.decision is not None else None
@@ -127,8 +127,8 @@ def settle_candidate(closed: RunRecord) -> State[Any] | None:
         What was decided, as the state of the run; None where nothing is decided in this run.
     """
     folder = run_folder(closed.run_id)
-    expire_overdue(folder.home, at=utc_now())
-    review = review_of(folder)
+    expire_overdue(folder.home, at=utc_now(), registry=_registry())
+    review = review_of(folder, registry=_registry())
     if review is None:
         return None
     if review.is_open:
@@ -142,7 +142,7 @@ def settle_candidate(closed: RunRecord) -> State[Any] | None:
 def settle_decisions() -> Settled:
     """Reject what nobody decided on in time, and resume every run whose candidate is decided."""
     home = environment_now().home
-    expired = [event.run_id for event in expire_overdue(home, at=utc_now())]
+    expired = [event.run_id for event in expire_overdue(home, at=utc_now(), registry=_registry())]
     with get_client(sync_client=True) as client:
         resumed = resume_decided(client)
     say("candidates looked at", expired=",".join(expired) or None, resumed=",".join(resumed))
@@ -156,7 +156,7 @@ def resume_decided(client: SyncPrefectClient) -> list[str]:
         return []
     home = environment_now().home
     resumed: list[str] = []
-    for review in candidates_below(home, at=utc_now()):
+    for review in candidates_below(home, at=utc_now(), registry=_registry()):
         decided, flow_run_id = review.decision, _flow_run_of(review.candidate.run_id)
         if decided is None or flow_run_id is None or flow_run_id not in suspended:
             continue
@@ -165,10 +165,14 @@ def resume_decided(client: SyncPrefectClient) -> list[str]:
     return resumed
 
 
+def _registry() -> SecretStr | None:
+    return environment_now().registry_url
+
+
 def _decide_on(review: Review, closed: RunRecord, folder: RunFolder) -> CandidateEvent | None:
     mode = closed.options.decision
     if mode is DecisionMode.AUTO_APPROVE:
-        return auto_approve(folder, at=utc_now())
+        return auto_approve(folder, at=utc_now(), registry=_registry())
     own = _own_run()
     answers = _answers(own) if mode is DecisionMode.AWAIT else []
     refusal: str | None = None
@@ -192,11 +196,11 @@ def _take_in(given: dict[str, Any], folder: RunFolder) -> CandidateEvent | str:
         manifest_sha256=str(given.get("manifest_sha256", "")).strip(),
     )
     try:
-        return decide(folder, answer, at=utc_now())
+        return decide(folder, answer, at=utc_now(), registry=_registry())
     except (RegistryError, DigestMismatchError, ConfigError) as error:
         say("answer was refused", is_warning=True, by=answer.name, error=str(error))
         # Somebody else, or the clock, may have been faster.
-        review = review_of(folder)
+        review = review_of(folder, registry=_registry())
         if review is not None and review.decision is not None:
             return review.decision
         return str(error)

@@ -19,7 +19,8 @@ __all__ = ["look_at_model"]
 @task(task_run_name="look at {environment}")
 def look_at_model(environment: EnvironmentName, limits: MonitorLimits) -> MonitorReport:
     """Look at the model of an environment, and keep the report."""
-    report = monitor(environment_now().home, environment, limits, at=utc_now())
+    env = environment_now()
+    report = monitor(env.home, environment, limits, at=utc_now(), registry=env.registry_url)
     show_findings(report)
     say(
         "model looked at",

@@ -46,12 +46,14 @@ def put_back(environment: EnvironmentName, by: str, reason: str) -> Deployment:
 
 
 def _order(by: str, reason: str, limits: PromotionLimits) -> Order:
+    env = environment_now()
     return Order(
         actor=by,
         reason=reason,
         clock=utc_now,
         limits=limits,
-        trusted_keys=environment_now().trusted_keys,
+        trusted_keys=env.trusted_keys,
+        registry=env.registry_url,
     )
 
 

@@ -5,6 +5,7 @@ import platform
 from prefect import task
 from prefect.runtime import flow_run
 
+from blocks.environment import environment_now
 from blocks.signing import signing_key
 from sensequant.records import code_version
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
@@ -80,7 +81,7 @@ def judge_evidence(run_id: str) -> Findings:
 def write_briefing(run_id: str) -> Findings:
     """Write the page that a person decides from, and record the candidate."""
     run = load_run(run_folder(run_id))
-    page, findings = release.brief(run, at=utc_now())
+    page, findings = release.brief(run, at=utc_now(), registry=environment_now().registry_url)
     show_markdown("briefing", page, description=f"briefing of {run_id}")
     return findings
 

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling
 
 from sensequant.features.registry import model_columns
@@ -35,7 +36,7 @@ from sensequant.runs import RunFolder
 from sensequant.settings import RunRequest, TrainingConfig
 from sensequant.stages.context import RunSettings
 from sensequant.stages.decision import Answer, Choice, decide
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.stages.scoring import Scorers, stored_market
 from sensequant.storage import sha256_of, write_atomically, write_json
 from sensequant.student import Lesson, StudentConfig, train_student
@@ -100,9 +101,33 @@ def _postgresql_owner() -> pwd.struct_passwd:
         pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
 
 
+@dataclass(frozen=True)
+class PostgresqlServer:
+    """A server that a test may stop and start: the folder of its socket, and its program."""
+
+    folder: Path
+    control: Callable[..., None]
+    options: str
+
+    @property
+    def address(self) -> str:
+        """Of the database that is there from the start."""
+        return f"postgresql+psycopg://sensequant@/postgres?host={self.folder}&port=5432"
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.control("pg_ctl", "start", "--log", f"{self.folder}/log", "--options", self.options)
+
+    def stop(self) -> None:
+        """End it at once, as a crash would; by the process id in this cluster's own folder."""
+        self.control("pg_ctl", "stop", "--mode", "immediate")
+
+
 @contextmanager
-def _own_postgresql(address: str = "", *, within: Sequence[str] = ()) -> Generator[Path]:
-    """Hold a server and return the folder of its socket; it skips where there can be none."""
+def _own_postgresql(
+    address: str = "", *, within: Sequence[str] = ()
+) -> Generator[PostgresqlServer]:
+    """Hold a server; it skips where there can be none."""
     programs, owner = _postgresql_programs(), _postgresql_owner()
     if programs is None:
         pytest.skip(
@@ -122,17 +147,17 @@ def _own_postgresql(address: str = "", *, within: Sequence[str] = ()) -> Generat
         with Path(name, "data", "pg_hba.conf").open("a") as file:
             file.write("host all all samenet trust\n")
         # A socket in this folder, no port unless asked for, nothing forced to disk.
-        server = f"-k {shlex.quote(name)} -p 5432 -h '{address}' -F"
+        options = f"-k {shlex.quote(name)} -p 5432 -h '{address}' -F"
+        server = PostgresqlServer(Path(name), execute, options)
         try:
-            execute("pg_ctl", "start", "--log", f"{name}/log", "--options", server)
-            yield Path(name)
+            server.start()
+            yield server
         finally:
-            # By the process id in this cluster's own folder.
-            execute("pg_ctl", "stop", "--mode", "immediate")
+            server.stop()
 
 
 @pytest.fixture(scope="session")
-def own_postgresql() -> Callable[..., AbstractContextManager[Path]]:
+def own_postgresql() -> Callable[..., AbstractContextManager[PostgresqlServer]]:
     """Return a starter of PostgreSQL servers, on an address and inside a network of choice."""
     return _own_postgresql
 
@@ -147,8 +172,8 @@ def postgresql() -> Iterator[str]:
     if given:
         yield given
         return
-    with _own_postgresql() as folder:
-        yield f"postgresql+psycopg://sensequant@/postgres?host={folder}&port=5432"
+    with _own_postgresql() as server:
+        yield server.address
 
 
 @pytest.fixture
@@ -201,6 +226,7 @@ class CandidateWorld:
     """
 
     home: Path
+    registry: SecretStr | None = None
 
     BEGIN = date(2022, 1, 3)
     LEARNT_THROUGH = date(2023, 5, 31)
@@ -303,7 +329,7 @@ class CandidateWorld:
             evidence_digest=manifest.evidence_digest,
             is_simulated=True,
         )
-        with closing(registry_of(self.home)) as registry:
+        with closing(registry_of(self.home, self.registry)) as registry:
             registry.record_candidate_run(result, actor="flow", at=self.AT)
 
     def approve(self, folder: RunFolder, *, at: datetime = AT) -> None:
@@ -314,7 +340,7 @@ class CandidateWorld:
             reason="read it",
             manifest_sha256=sha256_of(folder.manifest),
         )
-        decide(folder, answer, at=at)
+        decide(folder, answer, at=at, registry=self.registry)
 
     def approved(self, number: int = 1) -> RunFolder:
         """Return the run of an approved candidate; runs of other numbers have other models."""
@@ -339,3 +365,25 @@ def world(_approved_home: Path, tmp_path: Path) -> CandidateWorld:
     home = tmp_path / "world"
     shutil.copytree(_approved_home, home)
     return CandidateWorld(home)
+
+
+@pytest.fixture
+def world_elsewhere(world: CandidateWorld, postgresql_url: str) -> CandidateWorld:
+    """Return such a home whose registry lies on PostgreSQL."""
+    return _elsewhere(world, postgresql_url)
+
+
+@pytest.fixture
+def elsewhere() -> Callable[[CandidateWorld, str], CandidateWorld]:
+    """Return what gives such a home another, empty registry, and its candidates with it."""
+    return _elsewhere
+
+
+def _elsewhere(world: CandidateWorld, address: str) -> CandidateWorld:
+    for path in world.home.glob("registry.db*"):
+        path.unlink()
+    moved = CandidateWorld(world.home, SecretStr(address))
+    for number in (1, 2):
+        moved.judge(moved.folder(number))
+        moved.approve(moved.folder(number))
+    return moved

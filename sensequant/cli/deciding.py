@@ -8,8 +8,10 @@ The decision is recorded first and counts whether or not a server answers.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
+from pydantic import SecretStr
+
+from blocks.environment import Environment
 from sensequant.cli.output import Fact
 from sensequant.cli.place import Place
 from sensequant.cli.stored import find_run, read_run
@@ -53,9 +55,9 @@ def record_decision(
         choice=Choice(choice),
         name=by,
         reason=reason,
-        manifest_sha256=manifest or _manifest_of(folder),
+        manifest_sha256=manifest or _manifest_of(folder, env.registry_url),
     )
-    decided = decide(folder, answer, at=datetime.now(UTC))
+    decided = decide(folder, answer, at=datetime.now(UTC), registry=env.registry_url)
     yield ("run", folder.run_id)
     yield ("decision", decided.in_words)
     yield ("at", decided.at.isoformat())
@@ -67,7 +69,7 @@ def record_decision(
         yield ("suspended run", _resume(stored.record["prefect_flow_run_id"], decided, place))
 
 
-def candidate_rows(home: Path, *, at: datetime) -> list[list[str]]:
+def candidate_rows(env: Environment, *, at: datetime) -> list[list[str]]:
     """Return one row for each candidate below a home, the latest first."""
     return [
         [
@@ -79,12 +81,12 @@ def candidate_rows(home: Path, *, at: datetime) -> list[list[str]]:
             "simulated" if review.candidate.is_simulated else "real",
             review.candidate.reason if review.decision is None else review.decision.in_words,
         ]
-        for review in candidates_below(home, at=at)
+        for review in candidates_below(env.home, at=at, registry=env.registry_url)
     ]
 
 
-def _manifest_of(folder: RunFolder) -> str:
-    review = review_of(folder)
+def _manifest_of(folder: RunFolder, registry: SecretStr | None) -> str:
+    review = review_of(folder, registry=registry)
     if review is None or review.candidate.manifest_sha256 is None:
         raise ConfigError(
             "run has no candidate to decide on",

@@ -33,7 +33,7 @@ def candidates(*, place: Place | None = None) -> None:
     """
     from sensequant.cli.deciding import candidate_rows  # noqa: PLC0415
 
-    rows = candidate_rows((place or Place()).environment().home, at=datetime.now(UTC))
+    rows = candidate_rows((place or Place()).environment(), at=datetime.now(UTC))
     console = console_for(sys.stdout)
     if rows:
         print_table(console, _HEADER, rows)

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -75,6 +76,7 @@ def check_all(env: Environment) -> Iterator[Check]:
         ("lock", check_lock),
         ("home", lambda: check_home(env.home)),
         ("disk", lambda: check_disk(env.home)),
+        ("registry", lambda: check_registry(env)),
         ("server", lambda: check_server(env)),
         ("pools", lambda: _operation().check_pools(env)),
         ("workers", lambda: _operation().check_workers(env)),
@@ -156,6 +158,22 @@ def check_disk(home: Path) -> Check:
     if free < _DISK_WARN_GIB:
         return Check("disk", CheckStatus.WARN, found, "a run of 100 symbols may need more")
     return Check("disk", CheckStatus.OK, found)
+
+
+def check_registry(env: Environment) -> Check:
+    """Check that the registry of candidates and deployments can be opened, where there is one."""
+    from sensequant.stages.registry_place import (  # noqa: PLC0415 - slow to import
+        REGISTRY_FILE,
+        address_kept_at,
+        registry_of,
+    )
+
+    is_file = env.registry_url is None and address_kept_at(env.home) is None
+    if is_file and not (env.home / REGISTRY_FILE).exists():
+        return Check("registry", CheckStatus.OK, "not made yet; the first run makes it")
+    with closing(registry_of(env.home, env.registry_url)) as registry:
+        n_candidates = len(registry.get_candidate_runs())
+        return Check("registry", CheckStatus.OK, f"{n_candidates} candidates, {registry.address}")
 
 
 def check_server(env: Environment) -> Check:

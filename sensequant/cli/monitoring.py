@@ -4,10 +4,10 @@ Belongs here: the words of the answer. Does not belong here: the findings (`stag
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rich.console import Console
 
+from blocks.environment import Environment
 from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.output import print_facts, print_table
 from sensequant.release.deployment_records import EnvironmentName
@@ -18,7 +18,12 @@ __all__ = ["show_health"]
 
 
 def show_health(
-    console: Console, home: Path, environment: str, settings: tuple[str, ...], *, is_json: bool
+    console: Console,
+    env: Environment,
+    environment: str,
+    settings: tuple[str, ...],
+    *,
+    is_json: bool,
 ) -> int:
     """Look at the model of an environment, print every finding, and return the exit code.
 
@@ -28,7 +33,13 @@ def show_health(
         Nothing is deployed there, or a limit is not one.
     """
     limits = build_model(MonitorLimits, nested_settings(settings), where="limits")
-    report = monitor(home, EnvironmentName(environment), limits, at=datetime.now(UTC))
+    report = monitor(
+        env.home,
+        EnvironmentName(environment),
+        limits,
+        at=datetime.now(UTC),
+        registry=env.registry_url,
+    )
     if is_json:
         console.out(report.model_dump_json(indent=2))
     else:

@@ -102,9 +102,11 @@ def show_environments(console: Console, env: Environment, *, is_json: bool) -> i
         1 where a pointer or a model is not what it should be, else 0.
     """
     settled: list[Deployment] = []
-    if any(each.outcome is None for each in history_of(env.home)):
-        settled = reconcile(env.home, actor=getuser(), clock=_now)
-    states, history = environments_of(env.home), history_of(env.home)
+    home, registry = env.home, env.registry_url
+    if any(each.outcome is None for each in history_of(home, registry=registry)):
+        settled = reconcile(home, actor=getuser(), clock=_now, registry=registry)
+    states = environments_of(home, registry=registry)
+    history = history_of(home, registry=registry)
     if is_json:
         console.out(json.dumps(_as_json(states, history), indent=2))
     else:
@@ -118,7 +120,14 @@ def _now() -> datetime:
 
 
 def _order(env: Environment, *, by: str, reason: str, limits: PromotionLimits) -> Order:
-    return Order(actor=by, reason=reason, clock=_now, limits=limits, trusted_keys=env.trusted_keys)
+    return Order(
+        actor=by,
+        reason=reason,
+        clock=_now,
+        limits=limits,
+        trusted_keys=env.trusted_keys,
+        registry=env.registry_url,
+    )
 
 
 def _done(console: Console, act: Callable[[], Deployment]) -> int:

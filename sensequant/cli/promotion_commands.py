@@ -150,8 +150,8 @@ def monitor(
     """
     from sensequant.cli.monitoring import show_health  # noqa: PLC0415
 
-    home = (place or Place()).environment().home
-    return show_health(console_for(sys.stdout), home, env, settings, is_json=json)
+    asked = (place or Place()).environment()
+    return show_health(console_for(sys.stdout), asked, env, settings, is_json=json)
 
 
 def _move(

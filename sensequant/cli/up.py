@@ -6,6 +6,7 @@ workers (`cli.workers`), what is registered (`cli.deploy`).
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,14 @@ def start_machine(env: Environment) -> Iterator[Fact]:
     Raises
     ------
     ConfigError
-        The server is of another version, or a pool or block contradicts what is needed.
+        The server is of another version, a pool or block contradicts what is needed, or the
+        registry of this home lies elsewhere.
+    RegistryError
+        The database of the registry does not answer; nothing was started.
     SenseQuantError
         A worker ended by itself or did not report in time.
     """
+    yield from _registry(env)
     yield from start_server(env)
     publish_all(env)
     env = find_server(ensure_server(env).environment)
@@ -79,6 +84,19 @@ def stop_machine(env: Environment) -> Iterator[Fact]:
     server = stop_server(env)
     found = "none of ours was running" if server is None else f"stopped, process {server.pid}"
     yield ("server", found)
+
+
+def _registry(env: Environment) -> Iterator[Fact]:
+    from sensequant.stages.registry_place import (  # noqa: PLC0415 - slow to import
+        address_kept_at,
+        registry_of,
+    )
+
+    # Asked now: a run would find out at its end, when the candidate is recorded.
+    if env.registry_url is None and address_kept_at(env.home) is None:
+        return
+    with closing(registry_of(env.home, env.registry_url)) as registry:
+        yield ("registry", registry.address)
 
 
 def _end_what_crashed(client: "Client") -> Iterator[Fact]:

@@ -74,6 +74,11 @@ class Registry:
         self._database = Database(url, LAYOUT)
         self.deployments = Deployments(self._database)
 
+    @property
+    def address(self) -> str:
+        """Where it lies, without password."""
+        return self._database.address
+
     def record_candidate_run(
         self, result: RunResult, *, actor: str, at: datetime, decide_by: datetime | None = None
     ) -> CandidateRun:

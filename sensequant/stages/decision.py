@@ -5,22 +5,23 @@ belong here: states and history (`release.registry`), and how a person is asked 
 `cli.deciding`).
 
 The registry is the truth about a decision. A form of Prefect and a command are two ways to the same
-record, and either works where the other is away.
+record, and either works where the other is away. Every function here takes the registry's address;
+None stands for the file below the home.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from sensequant.errors import DigestMismatchError, RegistryError
 from sensequant.records import Record
 from sensequant.release.manifest import CandidateStatus, verify_manifest
-from sensequant.release.registry import Registry
 from sensequant.release.registry_records import CandidateEvent, CandidateRun
 from sensequant.runs import RunFolder
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import sha256_of
 
 __all__ = [
@@ -70,7 +71,7 @@ class Review(Record):
         return self.candidate.status is CandidateStatus.READY_FOR_REVIEW
 
 
-def review_of(folder: RunFolder) -> Review | None:
+def review_of(folder: RunFolder, *, registry: SecretStr | None = None) -> Review | None:
     """Return how the candidate of a run stands; None where the registry does not know the run.
 
     Raises
@@ -78,15 +79,17 @@ def review_of(folder: RunFolder) -> Review | None:
     RegistryError
         The registry cannot be read.
     """
-    with _registry(folder.home) as registry:
-        known = {candidate.run_id: candidate for candidate in registry.get_candidate_runs()}
+    with closing(registry_of(folder.home, registry)) as opened:
+        known = {candidate.run_id: candidate for candidate in opened.get_candidate_runs()}
         candidate = known.get(folder.run_id)
         if candidate is None:
             return None
-        return Review(candidate=candidate, decision=registry.decision_on(folder.run_id))
+        return Review(candidate=candidate, decision=opened.decision_on(folder.run_id))
 
 
-def decide(folder: RunFolder, answer: Answer, *, at: datetime) -> CandidateEvent:
+def decide(
+    folder: RunFolder, answer: Answer, *, at: datetime, registry: SecretStr | None = None
+) -> CandidateEvent:
     """Record what a person decided; the same decision again changes nothing.
 
     An approval is for the bytes that were judged: every file of the run is digested again first.
@@ -99,6 +102,8 @@ def decide(folder: RunFolder, answer: Answer, *, at: datetime) -> CandidateEvent
         Who decides what, on which manifest.
     at
         Aware instant.
+    registry
+        Address of the registry; None for the file below the home.
 
     Raises
     ------
@@ -108,12 +113,12 @@ def decide(folder: RunFolder, answer: Answer, *, at: datetime) -> CandidateEvent
     DigestMismatchError
         A file is not the one that was judged, so nothing can be approved.
     """
-    with _registry(folder.home) as registry:
+    with closing(registry_of(folder.home, registry)) as opened:
         if answer.choice is Choice.APPROVE:
             _require_judged_bytes(folder, answer.manifest_sha256)
-            settle = registry.approve_candidate_run
+            settle = opened.approve_candidate_run
         else:
-            settle = registry.reject_candidate_run
+            settle = opened.reject_candidate_run
         return settle(
             folder.run_id,
             manifest_sha256=answer.manifest_sha256,
@@ -123,7 +128,9 @@ def decide(folder: RunFolder, answer: Answer, *, at: datetime) -> CandidateEvent
         )
 
 
-def auto_approve(folder: RunFolder, *, at: datetime) -> CandidateEvent:
+def auto_approve(
+    folder: RunFolder, *, at: datetime, registry: SecretStr | None = None
+) -> CandidateEvent:
     """Approve a candidate because every gate passes, as its run was asked to.
 
     Raises
@@ -131,7 +138,7 @@ def auto_approve(folder: RunFolder, *, at: datetime) -> CandidateEvent:
     RegistryError, DigestMismatchError
         As `decide`.
     """
-    review = review_of(folder)
+    review = review_of(folder, registry=registry)
     if review is None or review.candidate.manifest_sha256 is None:
         raise RegistryError("run has no candidate to approve", where=folder.run_id)
     answer = Answer(
@@ -140,22 +147,26 @@ def auto_approve(folder: RunFolder, *, at: datetime) -> CandidateEvent:
         reason=f"{review.candidate.reason} Its run was started with decision: auto_approve.",
         manifest_sha256=review.candidate.manifest_sha256,
     )
-    return decide(folder, answer, at=at)
+    return decide(folder, answer, at=at, registry=registry)
 
 
-def expire_overdue(home: Path, *, at: datetime) -> list[CandidateEvent]:
+def expire_overdue(
+    home: Path, *, at: datetime, registry: SecretStr | None = None
+) -> list[CandidateEvent]:
     """Reject every candidate below a home that nobody decided on in time."""
-    with _registry(home) as registry:
-        return registry.expire_candidate_runs(actor=_CLOCK, at=at)
+    with closing(registry_of(home, registry)) as opened:
+        return opened.expire_candidate_runs(actor=_CLOCK, at=at)
 
 
-def candidates_below(home: Path, *, at: datetime) -> list[Review]:
+def candidates_below(
+    home: Path, *, at: datetime, registry: SecretStr | None = None
+) -> list[Review]:
     """Return every candidate below a home as it stands at an instant, the latest first."""
-    expire_overdue(home, at=at)
-    with _registry(home) as registry:
+    expire_overdue(home, at=at, registry=registry)
+    with closing(registry_of(home, registry)) as opened:
         return [
-            Review(candidate=candidate, decision=registry.decision_on(candidate.run_id))
-            for candidate in registry.get_candidate_runs()
+            Review(candidate=candidate, decision=opened.decision_on(candidate.run_id))
+            for candidate in opened.get_candidate_runs()
         ]
 
 
@@ -179,12 +190,3 @@ def _require_judged_bytes(folder: RunFolder, manifest_sha256: str) -> None:
             found=f"{len(problems)} that differ: {', '.join(named)}",
             remedy="`sensequant verify` lists them all; restore them, or train again",
         )
-
-
-@contextmanager
-def _registry(home: Path) -> Generator[Registry]:
-    registry = registry_of(home)
-    try:
-        yield registry
-    finally:
-        registry.close()

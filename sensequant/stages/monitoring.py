@@ -9,18 +9,19 @@ little to say is no alarm. The scores since the deployment and their outcomes, a
 known, are kept beside the report, so that every figure can be made again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
+from pydantic import SecretStr
 
 from sensequant.errors import ConfigError, SenseQuantError
 from sensequant.evaluation.figures import Figure
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.market.sessions import nse_calendar
-from sensequant.release.deployment_records import EnvironmentName, ShadowValidation
+from sensequant.release.deployment_records import Deployment, EnvironmentName, ShadowValidation
 from sensequant.release.limits import PromotionLimits
 from sensequant.release.models import Model
 from sensequant.release.monitoring import Finding, Health, MonitorLimits, MonitorReport
@@ -64,7 +65,12 @@ class _Watched(NamedTuple):
 
 
 def monitor(
-    home: Path, environment: EnvironmentName, limits: MonitorLimits, *, at: datetime
+    home: Path,
+    environment: EnvironmentName,
+    limits: MonitorLimits,
+    *,
+    at: datetime,
+    registry: SecretStr | None = None,
 ) -> MonitorReport:
     """Look at the model of an environment, and keep what was found below `monitoring/`.
 
@@ -78,6 +84,8 @@ def monitor(
         From where on it counts as degraded.
     at
         Aware instant; of what a store says of later sessions, nothing is read.
+    registry
+        Address of the registry; None for the file below the home.
 
     Raises
     ------
@@ -88,7 +96,8 @@ def monitor(
     StorageError
         The report cannot be written.
     """
-    watched = _watched(home, environment, limits, at)
+    history = history_of(home, registry=registry)
+    watched = _watched(home, environment, limits, at, history)
     since, rows, why = _scores_since(watched)
     drift = _drift_since(watched, since)
     validated = _validated_auc(watched)
@@ -119,12 +128,16 @@ def monitor(
 
 
 def _watched(
-    home: Path, environment: EnvironmentName, limits: MonitorLimits, at: datetime
+    home: Path,
+    environment: EnvironmentName,
+    limits: MonitorLimits,
+    at: datetime,
+    history: Iterable[Deployment],
 ) -> _Watched:
     model = deployed_model(home, environment)
     deployed = [
         each.ended_at
-        for each in history_of(home)
+        for each in history
         if each.environment is environment and each.model_sha256 == model.sha256
     ]
     since = next((ended for ended in reversed(deployed) if ended is not None), None)

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from sensequant.errors import RecordError, RegistryError
 from sensequant.release.deployment_records import (
     Deployment,
@@ -34,7 +36,7 @@ from sensequant.release.limits import PromotionLimits
 from sensequant.release.models import Model, open_model, remove_unfinished_models
 from sensequant.release.registry import Registry
 from sensequant.stages.readiness import LoadStudent, load_safely
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 
 __all__ = [
     "Desk",
@@ -63,6 +65,8 @@ class Order:
         Public keys that may sign a manifest; any, when empty.
     load
         Loads a student to see whether it can be loaded.
+    registry
+        Address of the registry; None for the file below the home.
     """
 
     actor: str
@@ -71,6 +75,7 @@ class Order:
     limits: PromotionLimits = field(default_factory=PromotionLimits)
     trusted_keys: Collection[str] = ()
     load: LoadStudent = load_safely
+    registry: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +91,28 @@ class EnvironmentState:
     problem: str | None
 
 
-def reconcile(home: Path, *, actor: str, clock: Callable[[], datetime]) -> list[Deployment]:
+def reconcile(
+    home: Path,
+    *,
+    actor: str,
+    clock: Callable[[], datetime],
+    registry: SecretStr | None = None,
+) -> list[Deployment]:
     """Settle what processes that died have left, and return it; waits for one that lives."""
-    with alone(home), closing(registry_of(home)) as registry:
-        return _settle(home, registry, actor=actor, at=clock())
+    with alone(home), closing(registry_of(home, registry)) as opened:
+        return _settle(home, opened, actor=actor, at=clock())
 
 
-def history_of(home: Path) -> list[Deployment]:
+def history_of(home: Path, *, registry: SecretStr | None = None) -> list[Deployment]:
     """Return every deployment below a home, the oldest first."""
-    with closing(registry_of(home)) as registry:
-        return registry.deployments.history()
+    with closing(registry_of(home, registry)) as opened:
+        return opened.deployments.history()
 
 
-def environments_of(home: Path) -> list[EnvironmentState]:
+def environments_of(home: Path, *, registry: SecretStr | None = None) -> list[EnvironmentState]:
     """Return what stands where, every byte of it verified; changes nothing."""
-    with closing(registry_of(home)) as registry:
-        return [_state_of(home, registry, name) for name in EnvironmentName]
+    with closing(registry_of(home, registry)) as opened:
+        return [_state_of(home, opened, name) for name in EnvironmentName]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,7 @@ def desk(home: Path, order: Order) -> Generator[Desk]:
     RecordError
         A pointer is damaged.
     """
-    with alone(home), closing(registry_of(home)) as registry:
+    with alone(home), closing(registry_of(home, order.registry)) as registry:
         at = order.clock()
         _settle(home, registry, actor=order.actor, at=at)
         for environment in EnvironmentName:
@@ -210,7 +221,7 @@ def _require_agreement(home: Path, registry: Registry, environment: EnvironmentN
             where=environment,
             expected=_in_words(told),
             found=_in_words(found),
-            remedy="restore registry.db and the folder environments from one backup",
+            remedy="restore the registry and the folder environments from one backup",
         )
 
 

@@ -6,9 +6,9 @@ not belong here: gates, manifest, briefing and registry themselves (`release`), 
 """
 
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime, timedelta
 from getpass import getuser
-from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -29,7 +29,6 @@ from sensequant.release.manifest import (
     read_manifest,
     write_manifest,
 )
-from sensequant.release.registry import Registry
 from sensequant.release.registry_records import RunResult
 from sensequant.release.signature import sign_manifest
 from sensequant.runs import Stage, StageOutcome, StageRecord
@@ -38,6 +37,7 @@ from sensequant.stages.certificate import read_twins
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
 from sensequant.stages.evidence import read_summary
+from sensequant.stages.registry_place import registry_of
 from sensequant.stages.statistical_tests import read_report
 from sensequant.storage import (
     read_json,
@@ -47,7 +47,7 @@ from sensequant.storage import (
 )
 from sensequant.units import UnitRecord
 
-__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "judge_run", "registry_of"]
+__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "judge_run"]
 
 NOT_DONE_YET = ["The candidate is not compared with a champion in production."]
 
@@ -111,10 +111,19 @@ def judge_run(run: Run) -> Verdict:
     )
 
 
-def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
+def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple[str, Findings]:
     """Write the briefing and record the candidate; return the page and findings.
 
     A run that failed in a stage gets a briefing of what there is, and is recorded as failed.
+
+    Parameters
+    ----------
+    run
+        The run, with whatever its stages left.
+    at
+        Aware instant.
+    registry
+        Address of the registry; None for the file below the home.
     """
     verdict, manifest = _verdict(run), _manifest(run)
     stages = _stages_before(run, Stage.PROMOTION_BRIEFING)
@@ -139,7 +148,7 @@ def brief(run: Run, *, at: datetime) -> tuple[str, Findings]:
     )
     briefing = build_briefing(inputs)
     page = write_briefing(run.folder, briefing)
-    status = _record_candidate(run, inputs, failed=failed, at=at)
+    status = _record_candidate(run, inputs, registry, failed=failed, at=at)
     return page, Findings(values={"candidate_status": status, "is_complete": briefing.is_complete})
 
 
@@ -162,14 +171,13 @@ def close(run: Run, *, at: datetime) -> RunRecord:
     return closed
 
 
-def registry_of(home: Path) -> Registry:
-    """Return the registry of all runs below a home."""
-    home.mkdir(parents=True, exist_ok=True)
-    return Registry(f"sqlite:///{home / 'registry.db'}")
-
-
 def _record_candidate(
-    run: Run, inputs: BriefingInputs, *, failed: StageRecord | None, at: datetime
+    run: Run,
+    inputs: BriefingInputs,
+    registry: SecretStr | None,
+    *,
+    failed: StageRecord | None,
+    at: datetime,
 ) -> str:
     judged = inputs.verdict
     if judged is None and failed is None:
@@ -185,13 +193,9 @@ def _record_candidate(
         is_simulated=inputs.is_simulated,
         summary=_summary(inputs.stages),
     )
-    registry = registry_of(run.folder.home)
-    try:
-        limit = at + timedelta(hours=run.record.options.decision_hours)
-        recorded = registry.record_candidate_run(result, actor=getuser(), at=at, decide_by=limit)
-        return recorded.status
-    finally:
-        registry.close()
+    limit = at + timedelta(hours=run.record.options.decision_hours)
+    with closing(registry_of(run.folder.home, registry)) as opened:
+        return opened.record_candidate_run(result, actor=getuser(), at=at, decide_by=limit).status
 
 
 def _why(failed: StageRecord | None) -> str:

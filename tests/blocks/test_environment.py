@@ -317,6 +317,22 @@ def test_variables_reach_this_process_and_its_children(monkeypatch: pytest.Monke
     assert child["PATH"] == os.environ["PATH"]
 
 
+def test_the_registry_is_a_file_unless_an_address_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Runs and workers are told it, because they record candidates; nobody is shown it."""
+    alone = read_environment().registry_url
+    address = "postgresql+psycopg://me:hush@db.example/registry"
+    monkeypatch.setenv("SENSEQUANT_REGISTRY_URL", address)
+    env = read_environment().on_port(4321)
+
+    assert alone is None
+    assert env.registry_url is not None
+    assert env.registry_url.get_secret_value() == address
+    assert child_environment({})["SENSEQUANT_REGISTRY_URL"] == address
+    assert "hush" not in repr(env)
+
+
 def test_the_ledger_is_a_file_unless_an_address_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address may hold a password, so it is not shown."""
     alone = read_environment().ledger

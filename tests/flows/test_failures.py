@@ -28,7 +28,7 @@ from sensequant.release.manifest import CandidateStatus
 from sensequant.runs import RunFolder, Stage, StageOutcome
 from sensequant.settings import RunOptions, RunRequest
 from sensequant.stages.context import RunSettings
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import read_json, read_table
 from sensequant.telemetry import read_events
 from tasks import ingestion

@@ -13,7 +13,7 @@ from flows.run_history import historical_training
 from sensequant.records import Outcome
 from sensequant.release.manifest import CandidateStatus
 from sensequant.runs import RunFolder, Stage, StageOutcome
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import read_json, read_table
 from sensequant.telemetry import read_events
 from sensequant.windows import POOLED

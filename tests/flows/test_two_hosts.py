@@ -124,7 +124,7 @@ def _link(first: int, second: int) -> None:
 @pytest.fixture(scope="module")
 def hosts(
     tmp_path_factory: pytest.TempPathFactory,
-    own_postgresql: Callable[..., AbstractContextManager[Path]],
+    own_postgresql: Callable[..., AbstractContextManager[Any]],
 ) -> Generator[tuple[Host, Host]]:
     """Return two machines that are up: the second has two GPU pools, and no server."""
     missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
@@ -135,9 +135,9 @@ def hosts(
         first, second = (stack.enter_context(_namespaces(name)) for name in ("first", "second"))
         _link(first, second)
         within = ["nsenter", f"--target={first}", "--net"]
-        folder = stack.enter_context(own_postgresql(FIRST, within=within))
-        for name in ("prefect", "ledger"):
-            _create_database(folder, name)
+        server = stack.enter_context(own_postgresql(FIRST, within=within))
+        for name in ("prefect", "ledger", "registry"):
+            _create_database(server.address, name)
         common = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(home.parent),
@@ -145,6 +145,7 @@ def hosts(
             "SENSEQUANT_HOME": str(home),
             "SENSEQUANT_WORKERS": "1",
             "SENSEQUANT_LEDGER_URL": f"postgresql+psycopg://sensequant@{FIRST}/ledger",
+            "SENSEQUANT_REGISTRY_URL": f"postgresql+psycopg://sensequant@{FIRST}/registry",
         }
         database = f"postgresql://sensequant@{FIRST}/prefect"
         one = Host(
@@ -164,8 +165,7 @@ def hosts(
         yield one, two
 
 
-def _create_database(folder: Path, name: str) -> None:
-    address = f"postgresql+psycopg://sensequant@/postgres?host={folder}"
+def _create_database(address: str, name: str) -> None:
     engine = sa.create_engine(address, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")

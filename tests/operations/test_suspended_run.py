@@ -8,7 +8,7 @@ import pytest
 
 from sensequant.release.registry_records import CandidateEvent, EventKind
 from sensequant.runs import RunFolder
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 
 pytestmark = pytest.mark.machines
 

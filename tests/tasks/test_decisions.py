@@ -16,7 +16,7 @@ from sensequant.settings import DecisionMode, RunOptions
 from sensequant.stages import decision as deciding
 from sensequant.stages.context import RunRecord
 from sensequant.stages.decision import Answer, Choice, decide, review_of
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import write_json
 from tasks import decisions
 from tasks.decisions import closed_before, settle_candidate

@@ -10,7 +10,7 @@ from sensequant.release.gates import Decision
 from sensequant.release.registry_records import RunResult
 from sensequant.runs import RunFolder
 from sensequant.stages import decision
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import write_json
 
 RUN_ID = "live_candidate_20250101_000000_0000abcd"

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,9 @@ from blocks.environment import Environment, read_environment
 from sensequant.cli import doctor
 from sensequant.cli.app import main
 from sensequant.cli.doctor import Check, CheckStatus
-from sensequant.errors import ConfigError
+from sensequant.errors import ConfigError, RegistryError
+from sensequant.stages.registry_place import registry_of
+from sensequant.storage import write_json
 
 OK, WARN, FAIL = CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL
 Serve = Callable[[dict[str, str]], int]
@@ -29,6 +32,26 @@ def test_python_must_be_new_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (check.status, check.found) == (FAIL, "3.10.9")
     assert "3.11" in check.remedy
+
+
+def test_registry_that_cannot_be_opened_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is not there is no fault; a server that is not, or an address forgotten, is."""
+    monkeypatch.setenv("SENSEQUANT_HOME", str(tmp_path))
+    assert "not made yet" in doctor.check_registry(read_environment()).found
+    with closing(registry_of(tmp_path)) as registry:
+        assert registry.get_candidate_runs() == []
+    check = doctor.check_registry(read_environment())
+    assert (check.status, check.found.split(",")[0]) == (OK, "0 candidates")
+
+    write_json(tmp_path / "registry.json", {"schema_version": 1, "address": "postgresql://h/x"})
+    with pytest.raises(ConfigError, match="lies elsewhere"):
+        doctor.check_registry(read_environment())
+    monkeypatch.setenv("SENSEQUANT_REGISTRY_URL", f"postgresql+psycopg://a:hush@/x?host={tmp_path}")
+    with pytest.raises(RegistryError, match="database refused") as caught:
+        doctor.check_registry(read_environment())
+    assert "hush" not in str(caught.value)
 
 
 def test_every_package_of_this_project_is_there() -> None:

@@ -25,7 +25,7 @@ from sensequant.stages.decision import (
     expire_overdue,
     review_of,
 )
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import sha256_of
 
 RUN_ID = "live_candidate_20250101_000000_0000abcd"

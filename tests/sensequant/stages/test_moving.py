@@ -37,7 +37,7 @@ from sensequant.runs import RunFolder
 from sensequant.stages.decision import Answer, Choice, decide
 from sensequant.stages.moving import Order, environments_of, history_of, reconcile
 from sensequant.stages.promotion import promote_candidate, rollback_environment, stage_candidate
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import sha256_of
 from sensequant.student_file import read_student
 
@@ -267,19 +267,29 @@ N_CANDIDATES = 8
 
 
 @pytest.mark.parametrize(
-    "seconds", [3, pytest.param(60, marks=pytest.mark.machines, id="a minute")]
+    ("seconds", "kind"),
+    [
+        pytest.param(3, "world", id="a moment"),
+        pytest.param(60, "world", marks=pytest.mark.machines, id="a minute"),
+        pytest.param(60, "world_elsewhere", marks=pytest.mark.machines, id="on PostgreSQL"),
+    ],
 )
 def test_twenty_processes_at_once_lose_no_event(
-    world: World, warm: ForkServerContext, tmp_path: Path, seconds: float
+    request: pytest.FixtureRequest,
+    warm: ForkServerContext,
+    tmp_path: Path,
+    seconds: float,
+    kind: str,
 ) -> None:
     """They approve, stage, promote and roll back as they like; what they were told is what is."""
+    world: World = request.getfixturevalue(kind)
     for number in range(3, N_CANDIDATES + 1):
         world.judge(world.train(number))
     together = warm.Barrier(N_PROCESSES + 1)
     start = time.monotonic()
     reports = [tmp_path / f"report{number}" for number in range(N_PROCESSES)]
     processes = [
-        warm.Process(target=do_anything, args=(world.home, seed, start, seconds, together, report))
+        warm.Process(target=do_anything, args=(world, seed, start, seconds, together, report))
         for seed, report in enumerate(reports)
     ]
     for process in processes:
@@ -292,13 +302,14 @@ def test_twenty_processes_at_once_lose_no_event(
     told = Counter[str]()
     for report in reports:
         told.update(report.read_text().split())
-    require_whole(world.home, told)
+    require_whole(world, told)
 
 
 def do_anything(
-    home: Path, seed: int, start: float, seconds: float, together: Barrier, report: Path
+    world: World, seed: int, start: float, seconds: float, together: Barrier, report: Path
 ) -> None:
     """Do what chance says until the time is over, and write down what was said to be done."""
+    home: Path = world.home
     chance = random.Random(seed)  # noqa: S311 - a seeded choice of a test
     done: list[str] = []
     order = Order(
@@ -307,6 +318,7 @@ def do_anything(
         clock=lambda: AT + timedelta(seconds=time.monotonic() - start),
         limits=PromotionLimits(staging_hours=0, min_free_mib=1),
         load=load,
+        registry=world.registry,
     )
     acts = {
         "approve": lambda: approve(one_of(home, chance), order),
@@ -356,7 +368,7 @@ def approve(folder: RunFolder, order: Order) -> str:
         reason=order.reason,
         manifest_sha256=sha256_of(folder.manifest),
     )
-    return decide(folder, answer, at=order.clock()).run_id
+    return decide(folder, answer, at=order.clock(), registry=order.registry).run_id
 
 
 def look(home: Path) -> None:
@@ -367,9 +379,10 @@ def look(home: Path) -> None:
             open_model(home, pointer.model_sha256)
 
 
-def require_whole(home: Path, told: Counter[str]) -> None:
+def require_whole(world: World, told: Counter[str]) -> None:
     """Hold what processes were told against what the registry and the files say."""
-    with closing(registry_of(home)) as registry:
+    home: Path = world.home
+    with closing(registry_of(home, world.registry)) as registry:
         history = registry.deployments.history()
         candidates = registry.get_candidate_runs()
         events = {each.run_id: registry.history(each.run_id) for each in candidates}
@@ -399,7 +412,8 @@ def require_whole(home: Path, told: Counter[str]) -> None:
     assert {each.run_id: each.status for each in candidates} == {
         run_id: entries[-1].to_status for run_id, entries in events.items()
     }
-    assert all(state.problem is None for state in environments_of(home))
+    states = environments_of(home, registry=world.registry)
+    assert all(state.problem is None for state in states)
     assert done["stage"] >= 1
 
 

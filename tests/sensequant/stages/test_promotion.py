@@ -31,7 +31,7 @@ from sensequant.stages.promotion import (
     stage_candidate,
 )
 from sensequant.stages.readiness import load_safely
-from sensequant.stages.release import registry_of
+from sensequant.stages.registry_place import registry_of
 from sensequant.stages.scoring import ScoringRequest, score_deployed
 from sensequant.storage import sha256_of
 from sensequant.student_file import read_student

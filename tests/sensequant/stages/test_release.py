@@ -25,6 +25,7 @@ from sensequant.release.signature import SignatureState, public_key_of, verify_s
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages import release
 from sensequant.stages.context import Run, RunRecord, RunSettings
+from sensequant.stages.registry_place import registry_of
 from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
 from sensequant.units import UnitRecord, write_units
 
@@ -37,7 +38,7 @@ def findings_of(run: Run, stage: Stage) -> dict[str, Any]:
 
 
 def candidates_of(run: Run) -> list[CandidateRun]:
-    registry = release.registry_of(run.folder.home)
+    registry = registry_of(run.folder.home)
     try:
         return registry.get_candidate_runs()
     finally:
