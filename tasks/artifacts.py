@@ -21,6 +21,7 @@ from prefect.artifacts import (
 
 from blocks.environment import environment_now
 from blocks.pages import publish_report
+from sensequant.capture.report import DepthCaptureReport
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
 from sensequant.evaluation.figures import Figure
@@ -37,6 +38,7 @@ from sensequant.units import UnitRecord
 
 __all__ = [
     "show_backfill",
+    "show_capture",
     "show_chart",
     "show_comparisons",
     "show_context_import",
@@ -242,6 +244,37 @@ def show_backfill(backfill_id: str, report: BackfillReport, results: list[ChunkR
             table=rows,
             description=f"what {backfill_id} has no bars for, and why",
         )
+
+
+def show_capture(report: DepthCaptureReport) -> None:
+    """Show what a capture of order books heard, stored, refused and missed."""
+    create_table_artifact(
+        key="depth",
+        table=_figures(
+            {
+                "from": report.begun_at,
+                "to": report.ended_at,
+                "symbols": len(report.symbols),
+                "symbols without a tick": ", ".join(report.silent_symbols) or None,
+                "symbols without a token": ", ".join(report.unknown_symbols) or None,
+                "ticks": report.n_ticks,
+                "ticks lost for want of room": report.n_lost,
+                "most ticks waiting at once": report.n_most_waiting,
+                "books stored": report.n_stored,
+                "books corrected": report.n_corrected,
+                "books known already": report.n_known,
+                **{f"refused: {name}": n for name, n in report.n_refused.items()},
+                "connections": report.n_connections,
+                **{
+                    f"gaps: {name}": f"{n}, {report.gap_seconds[name]} seconds"
+                    for name, n in report.n_gaps.items()
+                },
+                "stopped by": report.stopped_by,
+                "marked as simulated": "yes" if report.is_simulated else "no",
+            }
+        ),
+        description=f"order books of {report.session}, from {report.source}",
+    )
 
 
 def show_coverage(files: CoverageFiles) -> None:

@@ -24,7 +24,7 @@ from sensequant.market.sources.build import SourceConfig
 from tasks.pacing import PrefectRate, limit_name, remove_limit, set_limit
 from tasks.telling import utc_now
 
-__all__ = ["close_intakes", "intake_of"]
+__all__ = ["close_intakes", "intake_of", "live_timing"]
 
 _lock = threading.Lock()
 _open: dict[Path, Intakes] = {}
@@ -45,7 +45,7 @@ def intake_of(source: SourceConfig) -> IngestContext:
     home = env.home
     with _lock:
         if home not in _open:
-            outside = Outside(home, _timing(), breeze_login, _rate, _forget_rate, env.ledger)
+            outside = Outside(home, live_timing(), breeze_login, _rate, _forget_rate, env.ledger)
             _open[home] = Intakes(outside)
             atexit.register(close_intakes)
         intakes = _open[home]
@@ -61,7 +61,8 @@ def close_intakes() -> None:
         _rates.close()
 
 
-def _timing() -> Timing:
+def live_timing() -> Timing:
+    """Return the clock of this machine, real waits, and chance."""
     # Chance spreads the retries of several machines; no result depends on it.
     return Timing(clock=utc_now, sleep=time.sleep, random=secrets.SystemRandom().random)
 

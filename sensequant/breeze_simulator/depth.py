@@ -6,11 +6,13 @@ and the port it runs on (`server`).
 A client logs in with user and session key, joins ``4.2!<token>`` and receives the event `stock`
 with ``[symbol, seconds since 1970, levels]``, which the SDK takes apart. Outside the hours of a
 session nothing is sent. Quantities are drawn from token, level and number of the tick; prices stand
-one tick apart around the last price.
+one tick apart around the last price of the last whole minute.
 """
 
 import asyncio
 import hashlib
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -30,6 +32,9 @@ __all__ = ["N_LEVELS", "DepthStream"]
 
 N_LEVELS = 5
 _CHANNEL = "4.2!"
+_WRONG_ROOM = "4.2!0"
+"""Nobody can subscribe to this token, because rows with it are none of the market's."""
+
 _MAX_QUANTITY = 5000
 _MAX_ORDERS = 40
 
@@ -90,6 +95,8 @@ class DepthStream:
         self._faults = faults
         self._period_seconds = period_seconds
         self._rooms: dict[str, set[str]] = {}
+        self._last: dict[str, tuple[datetime, float | None]] = {}
+        self.n_sent: Counter[str] = Counter()
         server: Any = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
         self._sockets = cast("_Sockets", server)
         self._sockets.on("connect", self._connect)
@@ -119,21 +126,30 @@ class DepthStream:
         self._rooms.pop(sid, None)
 
     async def _stream(self, sid: str) -> None:
+        spoiler = _Spoiler(self._faults)
         number = 0
+        due = time.monotonic()
         while sid in self._rooms:
-            await asyncio.sleep(self._period_seconds)
+            # Counted from the beginning, so that what a tick takes delays none of the later ones.
+            due = max(due + self._period_seconds, time.monotonic() - self._period_seconds)
+            await asyncio.sleep(due - time.monotonic())
             if not self._access.is_live:
                 await self._sockets.disconnect(sid)
                 return
             now = self._clock()
             for room in sorted(self._rooms.get(sid, ())):
-                tick = self._tick(room, number=number, now=now)
-                if tick is None or self._faults.acts("stream_silent", "stream"):
+                made = self._made(room, number=number, now=now)
+                if made is None:
+                    continue
+                symbol, tick = made
+                if self._faults.acts("stream_silent", "stream", symbol):
                     continue
                 if self._faults.acts("stream_dropped", "stream"):
                     await self._cut(sid)
                     return
-                await self._sockets.emit("stock", tick, to=sid)
+                for each in spoiler.spoilt(symbol, tick):
+                    await self._sockets.emit("stock", each, to=sid)
+                    self.n_sent[str(each[0])] += 1
                 number += 1
 
     async def _cut(self, sid: str) -> None:
@@ -145,15 +161,83 @@ class DepthStream:
         await connection.queue.put(None)
 
     def _tick(self, room: str, *, number: int, now: datetime) -> list[object] | None:
+        made = self._made(room, number=number, now=now)
+        return None if made is None else made[1]
+
+    def _made(self, room: str, *, number: int, now: datetime) -> tuple[str, list[object]] | None:
         token = room.removeprefix(_CHANNEL)
         listing = self._directory.of_token(token)
         if not room.startswith(_CHANNEL) or listing is None or not _is_open(now):
             return None
-        state = snapshot(self._feed, listing.symbol, now=now)
-        if state is None:
+        last = self._last_price(listing.symbol, now)
+        if last is None:
             return None
-        levels = [_level(state.last, token, number, level) for level in range(N_LEVELS)]
-        return [room, int(now.timestamp()), levels]
+        levels = [_level(last, token, number, level) for level in range(N_LEVELS)]
+        return listing.symbol, [room, int(now.timestamp()), levels]
+
+    def _last_price(self, symbol: str, now: datetime) -> float | None:
+        # Looking at the market takes a millisecond, and a price holds for the minute.
+        minute = now.replace(second=0, microsecond=0)
+        known = self._last.get(symbol)
+        if known is None or known[0] != minute:
+            state = snapshot(self._feed, symbol, now=now)
+            known = self._last[symbol] = (minute, None if state is None else state.last)
+        return known[1]
+
+
+class _Spoiler:
+    # What goes wrong with the ticks of one connection.
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._held: dict[str, list[object]] = {}
+        self._repeated: dict[str, object] = {}
+
+    def spoilt(self, symbol: str, tick: list[object]) -> list[list[object]]:
+        """Return what is sent in place of a tick."""
+        room, stamp = str(tick[0]), cast("int", tick[1])
+        if self._acts("stream_frozen", symbol):
+            tick = [room, stamp, self._repeated.setdefault(symbol, tick[2])]
+        else:
+            self._repeated.pop(symbol, None)
+        for name, spoil in _SPOILT_LEVELS.items():
+            if self._acts(name, symbol):
+                tick = [room, stamp, spoil(cast("list[list[object]]", tick[2]))]
+        if self._acts("stream_wrong_token", symbol):
+            tick = [_WRONG_ROOM, *tick[1:]]
+        held = self._held.get(room)
+        if held is not None and cast("int", held[1]) < stamp:
+            del self._held[room]
+            return [tick, held]
+        if held is None and self._acts("stream_out_of_order", symbol):
+            self._held[room] = tick
+            return []
+        return [tick]
+
+    def _acts(self, name: str, symbol: str) -> bool:
+        return self._faults.acts(name, "stream", symbol)
+
+
+def _crossed(levels: list[list[object]]) -> list[list[object]]:
+    # The bids climb over the offers.
+    raised = 2 * (N_LEVELS + 1) * TICK_INR
+    return [[on_tick(cast("float", level[0]) + raised), *level[1:]] for level in levels]
+
+
+def _empty(levels: list[list[object]]) -> list[list[object]]:
+    return [[0.0, 0, 0, "", 0.0, 0, 0, ""] for _ in levels]
+
+
+def _without_quantity(levels: list[list[object]]) -> list[list[object]]:
+    first = levels[0]
+    return [[first[0], 0, *first[2:]], *levels[1:]]
+
+
+_SPOILT_LEVELS: Mapping[str, Callable[[list[list[object]]], list[list[object]]]] = {
+    "stream_crossed": _crossed,
+    "stream_empty": _empty,
+    "stream_zero_quantity": _without_quantity,
+}
 
 
 def _as_rooms(rooms: object) -> set[str]:

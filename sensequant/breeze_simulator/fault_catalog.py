@@ -113,6 +113,10 @@ def _master(effect: str, meaning: str, *settings: str) -> FaultKind:
     return FaultKind(Layer.MASTER, (MASTER,), effect, meaning, settings)
 
 
+def _ticks(effect: str, meaning: str) -> FaultKind:
+    return FaultKind(Layer.STREAM, (STREAM,), effect, meaning, ("symbol",))
+
+
 _CHOSEN = ("rate", "sessions")
 _QUARANTINED = "the row is quarantined with its reason; the gap stands in the ledger"
 _RETRY = "transient: try again with growing waits"
@@ -258,8 +262,22 @@ CATALOG: dict[str, FaultKind] = {
     "stream_dropped": FaultKind(
         Layer.STREAM, (STREAM,), "the connection is closed after `after` ticks", "connect again"
     ),
-    "stream_silent": FaultKind(
-        Layer.STREAM, (STREAM,), "no tick is sent", "a watchdog finds it, then connects again"
+    "stream_silent": _ticks("no tick is sent", "a watchdog finds it, then connects again"),
+    "stream_frozen": _ticks(
+        "one book is sent again and again, with new stamps",
+        "refused as frozen once it has lasted five minutes",
+    ),
+    "stream_out_of_order": _ticks(
+        "a tick is sent after one of a later second",
+        "stands at its own second, known when it came",
+    ),
+    "stream_wrong_token": _ticks(
+        "a tick has a token that nobody subscribed to", "refused as wrong token"
+    ),
+    "stream_crossed": _ticks("the bids stand above the offers", "refused as crossed book"),
+    "stream_empty": _ticks("all prices and quantities are 0", "refused as empty book"),
+    "stream_zero_quantity": _ticks(
+        "the best bid has no quantity", "refused as price without quantity"
     ),
 }
 """All faults by name."""

@@ -174,11 +174,13 @@ class Faults:
                     return switch.fault
         return None
 
-    def acts(self, name: str, identity: str) -> bool:
+    def acts(self, name: str, identity: str, symbol: str | None = None) -> bool:
         """Return whether a switch of this name acts on a request, and count it."""
         with self._lock:
             for switch in self._switches:
-                if switch.fault.name == name and switch.wants(identity):
+                fault = switch.fault
+                concerns = fault.name == name and fault.symbol in (None, symbol)
+                if concerns and switch.wants(identity):
                     switch.count(identity)
                     return True
         return False

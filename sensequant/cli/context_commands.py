@@ -10,13 +10,14 @@ from typing import Annotated
 
 from cyclopts import App, Parameter, validators
 
-from sensequant.cli.data_arguments import SourceArguments, source_of
+from sensequant.cli.data_arguments import SourceArguments, SymbolArguments, source_of
 from sensequant.cli.output import console_for
 from sensequant.cli.place import Place
 
 __all__ = ["register_context_commands"]
 
 _GROUP = "Context"
+_Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1_440))]
 _Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86_400))]
 
 depth_app = App(name="depth", help="Order books of many levels.", group=_GROUP)
@@ -59,6 +60,43 @@ def import_depth(
         Where data are.
     """
     _import("depth", place, source, path=path, symbol=symbol, delay_seconds=delay_seconds)
+
+
+@depth_app.command(name="capture")
+def capture_depth(
+    *,
+    symbols: SymbolArguments | None = None,
+    minutes: _Minutes | None = None,
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Listen to the order books of the running session, five levels each, to the close.
+
+    Started before the open, it waits for it. Exits with 1 if the vendor ended it, or ticks were
+    lost for want of room.
+
+    Parameters
+    ----------
+    symbols
+        Whose books.
+    minutes
+        How long; to the close when left out.
+    set_
+        A setting of the capture, as silence_seconds=30.
+    source
+        breeze, or breeze-simulator.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.live_context import capture_request, start_capture  # noqa: PLC0415
+
+    chosen = source_of(source, default="breeze")
+    asked = capture_request(symbols or SymbolArguments(), minutes, set_, chosen)
+    return start_capture(asked, (place or Place()).environment(), is_verbose=verbose)
 
 
 @sentiment_app.command(name="import")

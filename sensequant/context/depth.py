@@ -30,7 +30,7 @@ _LEVELS = pl.List(pl.Float64())
 SIDES = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 """The lists of a snapshot."""
 
-DEPTH = ContextKind("depth", values=dict.fromkeys(SIDES, _LEVELS), parts="month")
+DEPTH = ContextKind("depth", values=dict.fromkeys(SIDES, _LEVELS), parts="session")
 """Snapshots of the order book."""
 
 N_LEVELS = 5

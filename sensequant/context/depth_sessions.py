@@ -4,8 +4,9 @@ Belongs here: what of a session's snapshots counts, and for how long each does. 
 here: measures of one snapshot (`depth`), and what is fed to models (`features.depth`).
 
 Only snapshots within the hours of the session count that were known at its close. Each counts from
-its moment to the next one, at most for `MAX_AGE`; time that no snapshot covers weighs nothing. Of a
-session with less than `MIN_COVERED` there is no row, because a few minutes are no session.
+its moment to the next one, at most for `MAX_AGE`, and no further than to a gap of the capture in
+which the book may have changed unseen; time that no snapshot covers weighs nothing. Of a session
+with less than `MIN_COVERED` there is no row, because a few minutes are no session.
 
 Source: Foucault, Kadan and Kandel, *Limit Order Book as a Market for Liquidity* (2005), for
 resilience as the chance that a wider spread comes back in time.
@@ -19,6 +20,7 @@ import polars as pl
 
 from sensequant.context.asof import join_known, latest_versions
 from sensequant.context.depth import DEPTH, MAX_AGE, with_measures
+from sensequant.context.depth_gaps import DEPTH_GAPS, UNKNOWN_BOOK
 from sensequant.context.hours import session_of
 
 __all__ = [
@@ -70,7 +72,9 @@ _MEANS = {
 }
 
 
-def depth_by_session(snapshots: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def depth_by_session(
+    snapshots: pl.DataFrame, decisions: pl.DataFrame, gaps: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Return what the order books of each session said, as far as it was known at the close.
 
     Parameters
@@ -79,13 +83,17 @@ def depth_by_session(snapshots: pl.DataFrame, decisions: pl.DataFrame) -> pl.Dat
         Rows of `depth.DEPTH`, all versions, in any order.
     decisions
         Hours of the sessions (`hours.DECISION_SCHEMA`).
+    gaps
+        Rows of `depth_gaps.DEPTH_GAPS`, in any order; None where nothing was captured.
 
     Returns
     -------
     polars.DataFrame
         `DEPTH_SESSION_SCHEMA`, by symbol and session.
     """
-    measured = _measured(snapshots, decisions)
+    measured = _measured(
+        snapshots, decisions, DEPTH_GAPS.schema.to_frame() if gaps is None else gaps
+    )
     parts = measured.partition_by("symbol", "session", maintain_order=True)
     rows = [_session_row(part) for part in parts]
     table = pl.DataFrame(
@@ -132,7 +140,7 @@ def snapshots_at(
     return join_known(asked, snapshots, columns=list(DEPTH.values), max_age=MAX_AGE)
 
 
-def _measured(snapshots: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def _measured(snapshots: pl.DataFrame, decisions: pl.DataFrame, gaps: pl.DataFrame) -> pl.DataFrame:
     """Return the snapshots that count, with their measures and the seconds for which they do."""
     hours = snapshots.with_columns(session=session_of("at")).join(decisions, on="session")
     counting = hours.filter(
@@ -141,8 +149,35 @@ def _measured(snapshots: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     )
     measured = with_measures(latest_versions(counting, DEPTH.key))
     until = pl.col("at").shift(-1).over("symbol", "session").fill_null(pl.col("decided_at"))
-    held = pl.min_horizontal(until - pl.col("at"), pl.lit(MAX_AGE))
-    return measured.with_columns(seconds=held.dt.total_microseconds() / 1e6)
+    held = pl.min_horizontal(until - pl.col("at"), pl.lit(MAX_AGE), pl.col("to_gap"))
+    with_gaps = measured.with_columns(to_gap=_time_to_gap(measured, gaps))
+    return with_gaps.with_columns(seconds=held.dt.total_microseconds() / 1e6)
+
+
+def _time_to_gap(measured: pl.DataFrame, gaps: pl.DataFrame) -> pl.Series:
+    """Return the time from each snapshot to the next gap that was known at the close, else null."""
+    unseen = gaps.filter(pl.col("reason").is_in(list(UNKNOWN_BOOK)))
+    if unseen.is_empty():
+        return pl.Series([None], dtype=pl.Duration("us")).new_from_index(0, measured.height)
+    keys = measured.select("symbol", "at", "decided_at").with_row_index("_row")
+    known = (
+        unseen.select("symbol", begins="at", ends="known_at")
+        .with_columns(session=session_of("begins"))
+        .join(
+            measured.select("symbol", "decided_at", session=session_of("at")).unique(),
+            on=["symbol", "session"],
+        )
+        .filter(pl.col("ends") <= pl.col("decided_at"))
+    )
+    found = keys.sort("at").join_asof(
+        known.select("symbol", "begins").sort("begins"),
+        left_on="at",
+        right_on="begins",
+        by="symbol",
+        strategy="forward",
+        check_sortedness=False,
+    )
+    return found.sort("_row").select(pl.col("begins") - pl.col("at")).to_series()
 
 
 def _session_row(part: pl.DataFrame) -> dict[str, Any] | None:

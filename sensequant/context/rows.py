@@ -48,13 +48,13 @@ class ContextKind:
     own_key
         Those of its columns that tell two rows of one symbol and moment apart.
     parts
-        What a file of the store holds: a decade, or a month where rows are many.
+        What a file of the store holds: a decade, a month, or a session where rows are many.
     """
 
     name: str
     values: Mapping[str, pl.DataType]
     own_key: tuple[str, ...] = ()
-    parts: Literal["decade", "month"] = "decade"
+    parts: Literal["decade", "month", "session"] = "decade"
 
     @property
     def schema(self) -> pl.Schema:
@@ -64,6 +64,8 @@ class ContextKind:
     @property
     def part(self) -> pl.Expr:
         """Name of the part to which a row belongs."""
+        if self.parts == "session":
+            return pl.col("at").dt.convert_time_zone("Asia/Kolkata").dt.strftime("%Y-%m-%d")
         if self.parts == "month":
             return pl.col("at").dt.strftime("%Y-%m")
         return (pl.col("at").dt.year() // 10 * 10).cast(pl.String)

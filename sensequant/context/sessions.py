@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import polars as pl
 
 from sensequant.context.depth import DEPTH
+from sensequant.context.depth_gaps import DEPTH_GAPS
 from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA, depth_by_session
 from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA, sentiment_by_session
 from sensequant.context.headlines import HEADLINES
@@ -21,12 +22,15 @@ from sensequant.market.sessions import SessionCalendar
 
 __all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
 
-KINDS = (DEPTH, HEADLINES, MACRO)
+KINDS = (DEPTH, DEPTH_GAPS, HEADLINES, MACRO)
 """Every kind of context that a store may hold."""
 
 
 def _depth_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.DataFrame:
-    return depth_by_session(store.read(DEPTH, symbol), decisions)
+    gaps = store.read(DEPTH_GAPS, symbol)
+    # A session at a time: captured books of a year would not fit into memory.
+    parts = (depth_by_session(part, decisions, gaps) for part in store.parts(DEPTH, symbol))
+    return pl.concat([DEPTH_SESSION_SCHEMA.to_frame(), *parts])
 
 
 def _sentiment_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.DataFrame:

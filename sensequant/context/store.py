@@ -5,7 +5,7 @@ what exists for which symbols and dates. Does not belong here: what a kind means
 `headlines`), what was known at a decision (`asof`).
 
 ```
-<root>/context/kind=depth/symbol=RELIANCE/month=2024-03.parquet
+<root>/context/kind=depth/symbol=RELIANCE/session=2024-03-04.parquet
 <root>/context/kind=headlines/symbol=RELIANCE/decade=2020.parquet
 <root>/context/refused/kind=depth.parquet                 rows that were delivered and refused
 ```
@@ -102,6 +102,11 @@ class ContextStore:
         self._root = root / "context"
         self.is_simulated = is_simulated
 
+    @property
+    def root(self) -> Path:
+        """Folder of everything that it holds."""
+        return self._root
+
     def write(self, kind: ContextKind, rows: pl.DataFrame, *, written_at: datetime) -> WriteCounts:
         """Add rows of any number of symbols.
 
@@ -162,11 +167,25 @@ class ContextStore:
         RecordError
             A file is damaged or has another schema.
         """
-        rows = read_with_schema(self._parts(kind, symbol), kind.schema)
+        paths = self._parts(kind, symbol)
+        if kind.parts == "session":
+            paths = [path for path in paths if _is_within(path, start, end)]
+        rows = read_with_schema(paths, kind.schema)
         if start is not None or end is not None:
             day = session_of("at")
             rows = rows.filter(day.is_between(start or date.min, end or date.max))
         return rows.sort(kind.order)
+
+    def parts(self, kind: ContextKind, symbol: str) -> Iterator[pl.DataFrame]:
+        """Give what `read` returns file by file, in the order of time.
+
+        Raises
+        ------
+        ConfigError, RecordError
+            As for `read`.
+        """
+        for path in self._parts(kind, symbol):
+            yield read_with_schema([path], kind.schema).sort(kind.order)
 
     def symbols(self, kind: ContextKind) -> tuple[str, ...]:
         """Return the symbols that have rows of a kind, sorted."""
@@ -282,6 +301,11 @@ class ContextStore:
 
     def _refused(self, kind: ContextKind) -> Path:
         return self._root / "refused" / f"kind={kind.name}.parquet"
+
+
+def _is_within(path: Path, start: date | None, end: date | None) -> bool:
+    session = date.fromisoformat(path.stem.partition("=")[2])
+    return (start or date.min) <= session <= (end or date.max)
 
 
 def _merged(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensequant.context.depth import DEPTH
+from sensequant.context.depth_gaps import DEPTH_GAPS
 from sensequant.context.depth_sessions import (
     DEPTH_SESSION_SCHEMA,
     depth_by_session,
@@ -165,6 +166,43 @@ def test_nothing_known_later_changes_a_session(
     after = depth_by_session(pl.concat([known, later]), DECISIONS).filter(is_earlier)
 
     assert before.equals(after)
+
+
+def gaps_of(*rows: tuple[float, float, str]) -> pl.DataFrame:
+    at = [OPEN + timedelta(seconds=begins) for begins, _, _ in rows]
+    until = [OPEN + timedelta(seconds=ends) for _, ends, _ in rows]
+    return pl.DataFrame(
+        {
+            "symbol": "AAA",
+            "at": at,
+            "known_at": until,
+            "source": "test",
+            "is_simulated": False,
+            "until": until,
+            "reason": [reason for _, _, reason in rows],
+        },
+        schema=DEPTH_GAPS.schema,
+    )
+
+
+def test_a_book_counts_no_further_than_to_a_gap(make_snapshots: SnapshotMaker) -> None:
+    """A lost connection cuts it short; silence of the symbol does not, nor a gap known later."""
+    seconds = [120.0 * number for number in range(20)]
+    snapshots = make_snapshots(seconds, [NARROW] * 20)
+    lost = gaps_of((130, 200, "not_connected"))
+    others = gaps_of(
+        (130, 200, "silent"),
+        (130, SESSION_SECONDS + 1, "not_running"),
+        (90_000, 90_001, "no_ticks"),
+    )
+
+    def covered(gaps: pl.DataFrame | None) -> float:
+        return depth_by_session(snapshots, DECISIONS, gaps)["covered_seconds"][0]
+
+    assert covered(None) == 19 * 120 + 300
+    assert covered(lost) == 19 * 120 + 300 - 110
+    assert covered(others) == covered(None)
+    assert covered(lost.with_columns(symbol=pl.lit("BBB"))) == covered(None)
 
 
 def test_books_at_given_moments_are_those_known_then(make_snapshots: SnapshotMaker) -> None:

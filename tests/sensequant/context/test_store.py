@@ -139,7 +139,7 @@ def test_a_damaged_file_is_told(
 ) -> None:
     """A file that is no table stops the reader, instead of being taken for empty."""
     store.write(DEPTH, make_snapshots([0], [BOOK]), written_at=AT)
-    (path,) = tmp_path.rglob("month=2024-01.parquet")
+    (path,) = tmp_path.rglob("session=2024-01-01.parquet")
     path.write_bytes(b"no table")
 
     with pytest.raises(RecordError, match="cannot be read"):

@@ -43,6 +43,7 @@ from sensequant.market.sources.breeze.classify import (
 )
 from sensequant.market.sources.breeze.config import BreezeConfig, HistoryVersion, RetryConfig
 from sensequant.market.sources.breeze.credentials import BreezeLogin, SharedLogin
+from sensequant.market.sources.breeze.depth_socket import DepthSocket
 from sensequant.market.sources.breeze.endpoints import Endpoints
 from sensequant.market.sources.breeze.pacing import Pacer
 from sensequant.market.sources.breeze.sdk import Outcome, SdkSession, open_sdk
@@ -147,6 +148,7 @@ class BreezeClient:
             is_direct=endpoints.is_loopback,
             has_ipv4_only=config.has_ipv4_only,
         )
+        self._endpoints = endpoints
         self._session = open_sdk(endpoints, login, transport=transport)
         self._config = config
         self._pacer = pacer
@@ -307,6 +309,17 @@ class BreezeClient:
                 ),
             )
         )
+
+    def depth_socket(self) -> DepthSocket:
+        """Return a socket of market depth with the login of this client; it is not open yet.
+
+        Raises
+        ------
+        StopSourceError, RetryableError
+            As for `login`.
+        """
+        self.login()
+        return DepthSocket(self._endpoints, self._session.share())
 
     def _ask(self, ask: _Ask) -> Delivery:
         self.login()

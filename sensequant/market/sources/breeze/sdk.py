@@ -1,15 +1,15 @@
 """The vendor's SDK `breeze-connect`, as it is on disk, without what it does to a process.
 
-Belongs here: everything that knows the SDK: how it is loaded, and the few of its methods that are
-used. Does not belong here: what replies mean (`classify`), retries (`client`).
+Belongs here: how the SDK is loaded, and the few of its methods that are used. Does not belong here:
+its socket (`depth_socket`), what replies mean (`classify`), retries (`client`).
 
 Executed plainly, the SDK downloads a file, makes a folder of logs in the working directory, writes
 customer details into it and into the loggers of the process, imports a top-level module `config`
 after changing `sys.path`, and switches IPv6 off for every library. All of this happens in import
 statements and calls of its module, so it is executed with an `__import__` of its own, which hands
-it substitutes for `config`, `logging`, `os`, `sys`, `requests`, `urllib.request`, `datetime` and
-`pandas`. Nothing of the process is touched and so nothing needs to be restored; the file on disk
-is unchanged.
+it substitutes (`sdk_substitutes`) for `config`, `logging`, `os`, `sys`, `requests`,
+`urllib.request`, `datetime`, `pandas` and `socketio`. Nothing of the process is touched and so
+nothing needs to be restored; the file on disk is unchanged.
 
 The addresses of the API stand in `config`, one per process. Each `Endpoints` therefore gets a copy
 of the module of its own, which is in no table of modules; two simulators and the vendor can live in
@@ -21,12 +21,9 @@ import builtins
 import dataclasses
 import importlib
 import importlib.util
-import io
 import threading
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -40,6 +37,15 @@ from sensequant.market.intervals import Interval
 from sensequant.market.sources.breeze.config import HistoryVersion
 from sensequant.market.sources.breeze.credentials import BreezeLogin, SharedLogin
 from sensequant.market.sources.breeze.endpoints import Endpoints
+from sensequant.market.sources.breeze.sdk_substitutes import (
+    Datetime,
+    Pandas,
+    Paths,
+    Silent,
+    empty_master,
+    nothing,
+    socket_library,
+)
 from sensequant.market.sources.breeze.transport import RawReply, Transport, TransportConfig
 
 __all__ = ["EXCHANGE", "Outcome", "SdkSession", "load_sdk", "open_sdk", "resolved"]
@@ -115,7 +121,7 @@ class SdkSession:
         self._transport = transport
         self._breeze = module.BreezeConnect(login.api_key.get_secret_value())
         # Two downloads of the security master, for websocket tokens that nobody asks for here.
-        self._breeze.get_stock_script_list = _nothing
+        self._breeze.get_stock_script_list = nothing
 
     def __enter__(self) -> Self:
         return self
@@ -351,55 +357,17 @@ def _unknown_layout(found: str) -> ConfigError:
 def _substitutes(config: ModuleType) -> dict[str, Any]:
     return {
         "config": config,
-        "datetime": SimpleNamespace(datetime=_Datetime),
+        "datetime": SimpleNamespace(datetime=Datetime),
         "logging": SimpleNamespace(
-            DEBUG=10, INFO=20, ERROR=40, getLogger=_Silent, FileHandler=_Silent, Formatter=_Silent
+            DEBUG=10, INFO=20, ERROR=40, getLogger=Silent, FileHandler=Silent, Formatter=Silent
         ),
-        "os": SimpleNamespace(path=_Paths),
-        "pandas": _Pandas(),
+        "os": SimpleNamespace(path=Paths),
+        "pandas": Pandas(),
         "requests": _Requests(),
+        "socketio": socket_library(),
         "sys": SimpleNamespace(path=[]),
-        "urllib.request": SimpleNamespace(urlopen=_empty_master),
+        "urllib.request": SimpleNamespace(urlopen=empty_master),
     }
-
-
-class _Paths:
-    # The folder of logs is there as far as the SDK can see, so it makes none.
-
-    @staticmethod
-    def abspath(path: str) -> str:
-        return path
-
-    dirname = abspath
-
-    @staticmethod
-    def exists(_path: str) -> bool:
-        return True
-
-
-class _Silent:
-    # A logger, a handler and a formatter that do nothing; the SDK logs whole replies.
-
-    def __init__(self, *_: object) -> None: ...
-
-    def _nothing(self, *_: object) -> None: ...
-
-    setLevel = addHandler = setFormatter = debug = info = error = _nothing  # noqa: N815
-
-
-class _Datetime(datetime):
-    # The SDK signs with utcnow, whose deprecation would be an error where warnings are.
-
-    @classmethod
-    def utcnow(cls) -> Self:
-        return cls.now(UTC).replace(tzinfo=None)
-
-
-class _Pandas:
-    # Half a second and 100 MB for one method of the SDK that is not used here.
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module("pandas"), name)
 
 
 class _Requests:
@@ -419,16 +387,6 @@ class _Requests:
         # Somebody uses the copy of the module without a session.
         with closing(Transport(_DEFAULT_TRANSPORT)) as once:
             return once.get(url, **options)
-
-
-def _empty_master(*_: object, **__: object) -> SimpleNamespace:
-    buffer = io.BytesIO()
-    zipfile.ZipFile(buffer, "w").close()
-    return SimpleNamespace(read=buffer.getvalue)
-
-
-def _nothing() -> None:
-    return None
 
 
 def _chain_of(error: BaseException) -> tuple[type[BaseException], ...]:

@@ -50,6 +50,16 @@ class StockCodes(Protocol):
         """
         ...
 
+    def token(self, symbol: str) -> str:
+        """Return the number under which market data of a share is streamed.
+
+        Raises
+        ------
+        UnknownSymbolError
+            It has none, or several.
+        """
+        ...
+
     def symbols(self) -> tuple[str, ...]:
         """Return the shares and funds, sorted."""
         ...

@@ -24,8 +24,8 @@ from sensequant.breeze_simulator.fault_catalog import (
 )
 from sensequant.market.sources.breeze.config import RetryConfig, TimeoutConfig
 
-OF_THE_SOCKET = frozenset({"stream_refused", "stream_dropped", "stream_silent"})
-"""Faults of market depth, which no backfill asks for; the simulator's own tests show them."""
+OF_THE_SOCKET = frozenset(name for name, kind in CATALOG.items() if kind.layer is Layer.STREAM)
+"""Faults of market depth, which no backfill asks for; the tests of captures show them."""
 
 PATHS_OF_A_BACKFILL = (CUSTOMER, QUOTES, HISTORY_V1, HISTORY_V2, MASTER)
 """What a backfill asks for; nobody asks for the option chain (nor for the socket)."""

@@ -30,6 +30,10 @@ class Codes:
             raise UnknownSymbolError("no code", found=symbol)
         return CODES[symbol]
 
+    def token(self, symbol: str) -> str:
+        """Return the number under which nobody asks here."""
+        return self.stock_code(symbol)
+
     def symbols(self) -> tuple[str, ...]:
         """Return the shares."""
         return ("RELIANCE", "TCS")

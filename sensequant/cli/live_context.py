@@ -1,0 +1,90 @@
+"""Context that is asked of the vendor while it happens, on a terminal.
+
+Belongs here: from words to a request, starting the flow, the words at the end. Does not belong
+here: listening and asking (`sensequant.capture`).
+"""
+
+import sys
+from collections.abc import Sequence
+
+from blocks.environment import Environment
+from sensequant.capture.report import DepthCaptureReport
+from sensequant.capture.request import DepthCaptureRequest
+from sensequant.cli.asking import build_model, nested_settings
+from sensequant.cli.data_arguments import SymbolArguments, symbols_of
+from sensequant.cli.flow_runs import execute_flow, serve
+from sensequant.cli.output import Fact, console_for, print_facts
+from sensequant.market.sources.build import SourceConfig
+
+__all__ = ["capture_request", "start_capture"]
+
+
+def capture_request(
+    symbols: SymbolArguments,
+    minutes: float | None,
+    texts: Sequence[str],
+    source: SourceConfig,
+) -> DepthCaptureRequest:
+    """Return what is asked.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong, or symbols are named in two ways.
+    """
+    given: dict[str, object] = {
+        **symbols_of(symbols).model_dump(),
+        "minutes": minutes,
+        "source": source,
+        "config": nested_settings(texts, {}),
+    }
+    return build_model(DepthCaptureRequest, given, where="capture")
+
+
+def start_capture(asked: DepthCaptureRequest, env: Environment, *, is_verbose: bool) -> int:
+    """Capture order books; print what came of it and return the exit code.
+
+    Raises
+    ------
+    SenseQuantError
+        The source is no vendor, a symbol is unknown, or there is no login.
+    """
+    served = serve(env, is_verbose=is_verbose)
+    run = execute_flow(
+        "flows.capture_depth:capture_depth",
+        served,
+        telemetry=None,
+        is_verbose=is_verbose,
+        asked=asked,
+    )
+    console = console_for(sys.stdout)
+    if run.outcome == "skipped":
+        print_facts(console, [("outcome", "nothing to capture"), ("page", run.page or "none")])
+        return 0
+    report = run.returned(
+        DepthCaptureReport, where="depth capture", nothing="capture returned nothing"
+    )
+    print_facts(console, [*_capture_facts(report), ("page", run.page or "none")])
+    return 1 if report.stopped_by is not None or report.n_lost else 0
+
+
+def _capture_facts(report: DepthCaptureReport) -> list[Fact]:
+    facts: list[Fact] = [
+        ("session", str(report.session)),
+        ("symbols", f"{len(report.symbols)}, {len(report.silent_symbols)} without a tick"),
+        *((("without a token", ", ".join(report.unknown_symbols)),) * bool(report.unknown_symbols)),
+        ("ticks", f"{report.n_ticks}, {report.n_lost} lost for want of room"),
+        ("books", f"{report.n_stored} stored"),
+        ("refused", str(sum(report.n_refused.values()))),
+        *((f"  {reason}", str(n)) for reason, n in report.n_refused.items()),
+        ("connections", str(report.n_connections)),
+        *(
+            (f"gaps {reason}", f"{n}, {report.gap_seconds[reason]} seconds")
+            for reason, n in report.n_gaps.items()
+        ),
+    ]
+    if report.stopped_by is not None:
+        facts.append(("stopped by", report.stopped_by))
+    if report.is_simulated:
+        facts.append(("mark", "simulated: all of it is invented"))
+    return facts

@@ -1,0 +1,111 @@
+"""Facts about the commands that ask the vendor for context: what is asked, what is told."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from sensequant.capture.report import DepthCaptureReport
+from sensequant.capture.request import DepthCaptureRequest
+from sensequant.cli import live_context
+from sensequant.cli.app import main
+from sensequant.cli.flow_runs import FlowRun
+
+REPORT = DepthCaptureReport(
+    session=date(2024, 1, 16),
+    begun_at=datetime(2024, 1, 16, 3, 45, tzinfo=UTC),
+    ended_at=datetime(2024, 1, 16, 10, tzinfo=UTC),
+    symbols=("SIM01", "SIM02"),
+    unknown_symbols=("NOSUCH",),
+    silent_symbols=("SIM02",),
+    source="breeze_simulator",
+    is_simulated=True,
+    n_ticks=100,
+    n_lost=0,
+    n_most_waiting=10,
+    n_stored=98,
+    n_corrected=0,
+    n_known=0,
+    n_refused={"crossed_book": 2},
+    n_gaps={"not_connected": 1},
+    gap_seconds={"not_connected": 1.5},
+    n_connections=2,
+)
+
+
+class Done:
+    """Stands for a flow run that ended."""
+
+    page = "http://page"
+    returned = FlowRun.returned
+
+    def __init__(self, value: object, outcome: str = "completed") -> None:
+        self.value = value
+        self.outcome = outcome
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return what the next command asks, and take what its flow shall return from `run`."""
+    kept: dict[str, Any] = {"run": Done(REPORT)}
+
+    def execute(entry: str, _env: Any, **given: Any) -> Any:
+        kept.update(given, entry=entry)
+        return kept["run"]
+
+    def serve(env: Any, **_: Any) -> Any:
+        return env
+
+    monkeypatch.setattr(live_context, "serve", serve)
+    monkeypatch.setattr(live_context, "execute_flow", execute)
+    return kept
+
+
+def test_a_capture_is_asked_for_and_told(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Words become a request; the report becomes facts."""
+    words = ["--symbols", "SIM01,SIM02", "--minutes", "30", "--set", "silence_seconds=20"]
+
+    assert main(["depth", "capture", *words, "--source", "breeze-simulator"]) == 0
+
+    request = asked["asked"]
+    assert asked["entry"] == "flows.capture_depth:capture_depth"
+    assert isinstance(request, DepthCaptureRequest)
+    assert request.symbols == ("SIM01", "SIM02")
+    assert (request.minutes, request.config.silence_seconds) == (30.0, 20.0)
+    assert request.source.kind == "breeze-simulator"
+    said = capsys.readouterr().out
+    for fact in (
+        "symbols: 2, 1 without a tick",
+        "without a token: NOSUCH",
+        "refused: 2\n  crossed_book: 2",
+        "gaps not_connected: 1, 1.5 seconds",
+        "mark: simulated",
+        "page: http://page",
+    ):
+        assert fact in said
+
+
+def test_the_exit_code_of_a_capture(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 where there was no session, 1 where the vendor ended it or ticks were lost."""
+    words = ["depth", "capture", "--symbols", "RELIANCE"]
+    asked["run"] = Done(None, "skipped")
+    assert main(words) == 0
+    assert "nothing to capture" in capsys.readouterr().out
+    assert asked["asked"].source.kind == "breeze"
+    asked["run"] = Done(REPORT.model_copy(update={"stopped_by": "expired"}))
+    assert main(words) == 1
+    assert "stopped by: expired" in capsys.readouterr().out
+    asked["run"] = Done(REPORT.model_copy(update={"n_lost": 3}))
+    assert main(words) == 1
+
+
+def test_wrong_words_are_refused(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """A length below 0, a setting that does not exist, two ways to name symbols."""
+    for words in (["--minutes", "-1"], ["--set", "silence=3"], ["--universe", "pilot"]):
+        assert main(["depth", "capture", "--symbols", "RELIANCE", *words]) == 2
+        assert capsys.readouterr().err
+    assert "entry" not in asked
