@@ -20,7 +20,7 @@ from sensequant.student_drift import measure_drift
 from sensequant.student_file import Student
 from sensequant.student_record import StudentFile
 
-__all__ = ["PREDICTED_SCHEMA", "Prediction", "predict_bars"]
+__all__ = ["PREDICTED_SCHEMA", "Prediction", "predict_bars", "predict_features"]
 
 PREDICTED_SCHEMA = pl.Schema(
     {
@@ -99,9 +99,32 @@ def predict_bars(
     InvalidBarsError
         The bars are not as `build_features` takes them.
     """
+    _require_unseen(sessions, student.file)
+    features = build_features(bars, student.file.features, context)
+    return predict_features(
+        student, features, sessions=sessions, symbols=symbols, n_threads=n_threads
+    )
+
+
+def predict_features(
+    student: Student,
+    features: pl.DataFrame,
+    *,
+    sessions: Collection[date] | None = None,
+    symbols: Collection[str] | None = None,
+    n_threads: int = 1,
+) -> Prediction:
+    """Score rows of features that are built already; the rest is as in `predict_bars`.
+
+    Parameters
+    ----------
+    student, sessions, symbols, n_threads
+        As in `predict_bars`.
+    features
+        symbol, session, and the columns that the student's own settings build.
+    """
     file = student.file
     _require_unseen(sessions, file)
-    features = build_features(bars, file.features, context)
     _require_same_columns(features, file)
     asked = pl.col("session") > file.trained_through
     if sessions is not None:

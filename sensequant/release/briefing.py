@@ -23,6 +23,7 @@ from sensequant.evaluation.hypotheses import SignificanceReport, TestResult
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.records import Outcome
 from sensequant.release.briefing_model import (
+    BesideChampion,
     Briefing,
     BriefingFigure,
     Crises,
@@ -32,9 +33,10 @@ from sensequant.release.briefing_model import (
     StageLine,
 )
 from sensequant.release.certificate import TwinRecord, certificate_of, shown_figure
+from sensequant.release.champion import ChampionComparison, beside_champion, champion_warnings
 from sensequant.release.evidence import Reports
 from sensequant.release.families import ablation_of
-from sensequant.release.gates import Decision, GateOutcome, Verdict
+from sensequant.release.gates import Decision, EvidenceRef, GateOutcome, Verdict
 from sensequant.release.reasons import reasons_of
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.storage import write_atomically, write_json
@@ -80,6 +82,9 @@ class BriefingInputs:
         Of the audit.
     ablation
         What families of features are worth, where somebody has asked since.
+    champion, champion_file
+        The candidate beside the model in production, and the file that says so; None where there
+        was no model.
     """
 
     run_id: str
@@ -98,6 +103,8 @@ class BriefingInputs:
     manifest_sha256: str | None
     evidence_digest: str | None
     ablation: AblationSummary | None = None
+    champion: ChampionComparison | None = None
+    champion_file: EvidenceRef | None = None
 
 
 def build_briefing(inputs: BriefingInputs) -> Briefing:
@@ -128,6 +135,7 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
         trading=_trading(reports.validation, simulated),
         statistics=_statistics(reports.significance, simulated),
         crises=_crises(reports.stress, simulated),
+        champion=_champion(inputs),
         certificate=certificate_of(
             inputs.twins,
             n_asked=inputs.n_twins_asked,
@@ -183,6 +191,12 @@ def _recommendation(verdict: Verdict | None, failed: StageRecord | None) -> str:
 def _stage_line(stage: StageRecord, simulated: bool) -> StageLine:
     fields = stage.model_dump(include=set(StageLine.model_fields) - {"schema_version"})
     return StageLine.model_validate({**fields, "is_simulated": simulated})
+
+
+def _champion(inputs: BriefingInputs) -> BesideChampion | None:
+    if inputs.verdict is None:
+        return None
+    return beside_champion(inputs.champion, inputs.champion_file, is_simulated=inputs.is_simulated)
 
 
 def _scores(summary: ValidationSummary | None, simulated: bool) -> tuple[BriefingFigure, ...]:
@@ -289,7 +303,11 @@ def _risks(inputs: BriefingInputs, failed: StageRecord | None) -> Risks:
     return Risks(
         is_simulated=inputs.is_simulated,
         issues=tuple(issues),
-        warnings=(*warnings, *_stress_warnings(inputs.reports.stress)),
+        warnings=(
+            *warnings,
+            *_stress_warnings(inputs.reports.stress),
+            *champion_warnings(inputs.champion),
+        ),
         manual_review=_manual_review(inputs),
     )
 

@@ -10,13 +10,15 @@ must not travel without saying so. Returns and drawdowns are fractions, resilien
 from datetime import date, datetime
 
 from sensequant.records import Finite, Outcome, Record
-from sensequant.release.gates import Decision, Verdict
+from sensequant.release.gates import Decision, EvidenceRef, Verdict
 from sensequant.release.reasons import Reason
 from sensequant.runs import Stage, StageOutcome
 
 __all__ = [
     "Ablation",
+    "BesideChampion",
     "Briefing",
+    "BriefingDelta",
     "BriefingFigure",
     "Certificate",
     "Crises",
@@ -149,6 +151,40 @@ class Ablation(Section):
     chart: tuple[str, ...]
 
 
+class BriefingDelta(Section):
+    """One figure of candidate and champion; the difference is candidate minus champion."""
+
+    name: str
+    candidate: Finite | None
+    champion: Finite | None
+    difference: BriefingFigure
+
+
+class BesideChampion(Section):
+    """The candidate beside the model in production, on bars that neither has learnt from.
+
+    `reason` says why there is nothing to compare: no champion, or one whose scores do not fit.
+    Fields of the comparison are None without one.
+    """
+
+    run_id: str | None = None
+    model_sha256: str | None = None
+    trained_through: date | None = None
+    reason: str | None = None
+    remarks: tuple[str, ...] = ()
+    evidence: EvidenceRef | None = None
+    first_session: date | None = None
+    last_session: date | None = None
+    n_symbols: int | None = None
+    n_rows: int | None = None
+    n_left_out: int | None = None
+    n_sessions: int | None = None
+    n_traded_sessions: int | None = None
+    block_sessions: int | None = None
+    confidence: Finite | None = None
+    deltas: tuple[BriefingDelta, ...] = ()
+
+
 class LeftOut(Section):
     """Units of one kind without a result, for one reason."""
 
@@ -190,6 +226,8 @@ class Briefing(Section):
     trading: tuple[BriefingFigure, ...]
     statistics: tuple[BriefingFigure, ...]
     crises: Crises | None
+    champion: BesideChampion | None = None
+    """None where the run was not judged."""
     certificate: Certificate | None
     ablation: Ablation | None = None
     risks: Risks

@@ -18,7 +18,9 @@ from markupsafe import Markup
 from sensequant.evaluation.figures import Figure, absent_figure
 from sensequant.evaluation.hypotheses import SignificanceReport
 from sensequant.evaluation.validation import Validation
+from sensequant.release.champion import ChampionComparison
 from sensequant.release.gates import Decision, Verdict
+from sensequant.reports.champion import champion_section
 from sensequant.reports.model_evidence import ModelEvidence
 from sensequant.reports.models import (
     features_section,
@@ -89,6 +91,8 @@ class ReportInput:
         Results of stages 4 to 6.
     models
         What stages 2 and 3 say of teachers and students.
+    champion
+        The candidate beside the model in production; None where there was none.
     """
 
     universe: str
@@ -106,6 +110,7 @@ class ReportInput:
     shocks: ShockReport | None = None
     verdict: Verdict | None = None
     models: ModelEvidence | None = None
+    champion: ChampionComparison | None = None
 
 
 def build_report(report: ReportInput) -> str:
@@ -143,6 +148,7 @@ def _sections(report: ReportInput) -> list[Section]:
     return [
         gates_section(report.verdict),
         headline_section(validation, benchmark_name=_benchmark_name(report)),
+        *([] if report.champion is None else [champion_section(report.champion)]),
         equity_section(portfolio),
         drawdown_section(portfolio),
         rolling_section(portfolio),

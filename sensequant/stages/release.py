@@ -34,6 +34,7 @@ from sensequant.release.signature import sign_manifest
 from sensequant.runs import Stage, StageOutcome, StageRecord
 from sensequant.stages.ablation_summary import read_ablation
 from sensequant.stages.certificate import read_twins
+from sensequant.stages.champion import CHAMPION, compare_with_champion, read_champion
 from sensequant.stages.context import Findings, Run, RunRecord
 from sensequant.stages.crises import read_stress
 from sensequant.stages.evidence import read_summary
@@ -47,9 +48,7 @@ from sensequant.storage import (
 )
 from sensequant.units import UnitRecord
 
-__all__ = ["NOT_DONE_YET", "audit", "brief", "close", "judge_run"]
-
-NOT_DONE_YET = ["The candidate is not compared with a champion in production."]
+__all__ = ["audit", "brief", "close", "judge_run", "registry_of"]
 
 _SUMMARY = "validation/validation_summary.json"
 _TESTS = "significance/stat_tests.json"
@@ -72,6 +71,7 @@ def audit(run: Run, *, created_at: datetime, signing_key: SecretStr | None = Non
     reports, stages = _reports(run), _stages_before(run, Stage.RELEASE_AUDIT)
     verdict = judge_run(run)
     write_json(run.folder.audit / "gates.json", verdict)
+    champion = compare_with_champion(run)
     # Loads what draws charts, which no other stage needs.
     from sensequant.stages.run_page import write_page  # noqa: PLC0415
 
@@ -92,8 +92,9 @@ def audit(run: Run, *, created_at: datetime, signing_key: SecretStr | None = Non
             "n_artifacts": len(manifest.artifacts),
             "evidence_digest": manifest.evidence_digest,
             "signed_by": "nobody" if signed is None else signed.public_key,
+            # What the evidence depends on beside data, configuration and code.
+            "champion": "none" if champion is None else champion.model_sha256,
         },
-        not_done_yet=NOT_DONE_YET,
     )
 
 
@@ -128,6 +129,7 @@ def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple
     verdict, manifest = _verdict(run), _manifest(run)
     stages = _stages_before(run, Stage.PROMOTION_BRIEFING)
     failed = _failed(stages)
+    has_champion = (run.folder.root / CHAMPION).exists()
     inputs = BriefingInputs(
         run_id=run.folder.run_id,
         created_at=at,
@@ -145,6 +147,8 @@ def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple
         manifest_sha256=None if manifest is None else sha256_of(run.folder.manifest),
         evidence_digest=None if manifest is None else manifest.evidence_digest,
         ablation=read_ablation(run),
+        champion=read_champion(run),
+        champion_file=reference(run.folder, CHAMPION) if has_champion else None,
     )
     briefing = build_briefing(inputs)
     page = write_briefing(run.folder, briefing)

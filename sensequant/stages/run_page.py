@@ -13,6 +13,7 @@ from sensequant.release.gates import Verdict
 from sensequant.reports.performance import Portfolio
 from sensequant.reports.run_report import ReportInput, build_report
 from sensequant.runs import StageRecord
+from sensequant.stages.champion import read_champion
 from sensequant.stages.context import Run
 from sensequant.stages.crises import read_shocks
 from sensequant.stages.model_evidence import collect_models
@@ -42,6 +43,7 @@ def write_page(
         shocks=None if reports.stress is None else read_shocks(run),
         verdict=verdict,
         models=collect_models(run),
+        champion=read_champion(run),
     )
     write_atomically(run.folder.report, build_report(given).encode())
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from sensequant.evaluation.figures import Figure as MeasuredFigure
+from sensequant.evaluation.side_by_side import DELTAS, Delta, ModelComparison
 from sensequant.records import Outcome
 from sensequant.release.briefing import (
     BriefingInputs,
@@ -19,8 +20,17 @@ from sensequant.release.briefing import (
 )
 from sensequant.release.briefing_model import Briefing
 from sensequant.release.certificate import TwinRecord
+from sensequant.release.champion import ChampionComparison
 from sensequant.release.evidence import Reports, gather_evidence
-from sensequant.release.gates import Decision, Figure, GateConfig, Verdict, evaluate_gates, judge
+from sensequant.release.gates import (
+    Decision,
+    EvidenceRef,
+    Figure,
+    GateConfig,
+    Verdict,
+    evaluate_gates,
+    judge,
+)
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.units import UnitRecord
 
@@ -223,7 +233,7 @@ def test_run_that_failed_in_a_stage_has_a_partial_briefing(inputs: BriefingInput
     assert briefing.recommendation == "Do not promote: stage teacher_training failed."
     assert Stage.STUDENT_TRAINING in briefing.stages_missing
     assert "**PARTIAL: stage teacher_training failed (OSError: disk \\| &lt;full> now).**" in page
-    assert page.count("Not reached.") == 4
+    assert page.count("Not reached.") == 5
     assert "Stage data_ingestion is degraded: 1 units failed." in briefing.risks.warnings
     assert "Manifest not written, evidence not digested." in page
     assert "Retry the run" in page
@@ -369,6 +379,73 @@ def test_every_number_on_the_page_is_in_the_records(inputs: BriefingInputs) -> N
 
     assert numbers <= known
     assert len(numbers) > 10
+
+
+def comparison(figure: MeasuredFigure) -> ModelComparison:
+    return ModelComparison(
+        first_session=date(2024, 1, 1),
+        last_session=date(2024, 12, 31),
+        n_symbols=2,
+        n_rows=480,
+        n_left_out=7,
+        n_sessions=240,
+        n_traded_sessions=247,
+        block_sessions=21,
+        n_draws=1000,
+        confidence=0.95,
+        seed=1,
+        deltas=tuple(
+            Delta(name=name, candidate=0.4, reference=0.6, difference=figure) for name in DELTAS
+        ),
+    )
+
+
+def champion(**fields: Any) -> ChampionComparison:
+    return ChampionComparison(
+        run_id="live_candidate_20250102_030405_0000dcba",
+        model_sha256="e" * 64,
+        manifest_sha256="f" * 64,
+        is_simulated=False,
+        **fields,
+    )
+
+
+def test_champion_stands_beside_the_candidate(inputs: BriefingInputs) -> None:
+    """Values of both, difference, interval, n; what is worse beyond chance is warned of."""
+    figure = MeasuredFigure(value=-0.2, lower=-0.3, upper=-0.1, n=247, unit="fraction")
+    file = EvidenceRef(path="audit/champion.json", sha256="a" * 64)
+    given = dataclasses.replace(
+        inputs, champion=champion(comparison=comparison(figure)), champion_file=file
+    )
+    briefing = build_briefing(given)
+    page = render_markdown(briefing)
+
+    assert "| AUC | 0.4 | 0.6 | -0.2 | -0.3 to -0.1 | 247 | fraction |" in page
+    assert "`audit/champion.json` aaaaaaaaaaaa" in page
+    warned = [each for each in briefing.risks.warnings if each.startswith("The champion is better")]
+    # Less log loss is better, so that by this one the candidate is.
+    assert len(warned) == len(DELTAS) - 1
+    assert not any("log loss" in each for each in warned)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, "Not compared: no champion: nothing stood in production"),
+        (champion(reason="its bars are others"), "Not compared: its bars are others."),
+    ],
+    ids=["nobody", "unfit"],
+)
+def test_why_there_is_no_comparison(
+    inputs: BriefingInputs, found: ChampionComparison | None, words: str
+) -> None:
+    """No champion, or one that does not fit, is said; nothing is warned of."""
+    briefing = build_briefing(dataclasses.replace(inputs, champion=found))
+
+    assert words in render_markdown(briefing)
+    assert briefing.champion is not None
+    assert briefing.champion.deltas == ()
+    assert not any("champion is better" in each for each in briefing.risks.warnings)
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_findings_are_counted_in_verdict_and_manifest(whole: Run) -> None:
             }
         ),
         "signed_by": "nobody",
+        "champion": "none",
     }
     assert facts.seed == whole.config.seed
     assert facts.config_digest == digest_of(whole.config)
