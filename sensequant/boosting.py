@@ -1,8 +1,9 @@
-"""Gradient boosting: the only module that knows LightGBM.
+"""Gradient boosting: what is asked of LightGBM, and what comes back.
 
-Belongs here: fitting, and saving and loading as text. Does not belong here: the settings
-(`booster_config`), the device that a fit runs on (`devices`), what is learnt from which rows
-(`teacher`, `student`), and the check of a text before LightGBM may see it (`model_text`).
+Belongs here: fitting, and saving and loading as text. Does not belong here: the calls into the
+library (`native_lightgbm`, which nothing else uses), the settings (`booster_config`), the device
+that a fit runs on (`devices`), what is learnt from which rows (`teacher`, `student`), and the check
+of a text before LightGBM may see it (`model_text`).
 
 Conventions: features are a float64 array of shape (n_rows, n_columns) in which NaN means missing;
 infinity is refused. Fits are deterministic: `deterministic=true` with histograms built column by
@@ -12,14 +13,13 @@ number of threads is written with a fixed value. LightGBM prints nothing: it run
 Source: Ke et al. (2017), "LightGBM: a highly efficient gradient boosting decision tree".
 """
 
-import ctypes
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,8 @@ import polars as pl
 from sensequant.booster_config import BoosterConfig
 from sensequant.booster_device import resolve_device
 from sensequant.errors import ConfigError, InvalidBarsError, RecordError
-from sensequant.lean_lightgbm import lightgbm
 from sensequant.model_text import read_model_text, verify_digest
+from sensequant.native_lightgbm import Booster, Dataset, LightGBMError
 
 __all__ = [
     "FittedBooster",
@@ -105,7 +105,7 @@ class Predictor:
 
     columns: tuple[str, ...]
     n_rounds: int
-    booster: lightgbm.Booster
+    booster: Booster
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def fit_predictor(
         parameters["early_stopping_round"] = patience
     try:
         booster, rounds = _boost(parameters, data, validation if patience else None)
-    except lightgbm.basic.LightGBMError as error:
+    except LightGBMError as error:
         raise ConfigError("LightGBM refused to fit", found=str(error)) from error
     return Predictor(columns=data.columns, n_rounds=max(1, rounds), booster=booster)
 
@@ -272,7 +272,7 @@ def load_booster(model_text: str, *, sha256: str | None) -> Predictor:
     if sha256 is not None:
         verify_digest(model_text, sha256=sha256)
     structure = read_model_text(model_text)
-    booster = lightgbm.Booster(model_str=model_text)
+    booster = Booster.read(model_text)
     return Predictor(columns=structure.columns, n_rounds=structure.n_trees, booster=booster)
 
 
@@ -298,16 +298,12 @@ def predict(predictor: Predictor, features: Floats, *, n_threads: int) -> Floats
     check_features(features, columns=predictor.columns)
     if not len(features):
         return np.empty(0, dtype=np.float64)
-    scores = predictor.booster.predict(
-        features, num_iteration=predictor.n_rounds, num_threads=n_threads
-    )
-    return cast("Floats", scores)
+    return predictor.booster.predict(features, n_rounds=predictor.n_rounds, n_threads=n_threads)
 
 
 def split_counts(predictor: Predictor) -> npt.NDArray[np.int64]:
     """Return how many splits use each column, shape (n_columns,)."""
-    counts = predictor.booster.feature_importance("split", iteration=predictor.n_rounds)
-    return counts.astype(np.int64)
+    return _importance(predictor, "split").astype(np.int64)
 
 
 def _parameters(
@@ -342,20 +338,20 @@ def _parameters(
 
 def _boost(
     parameters: dict[str, Any], data: TrainingData, validation: TrainingData | None
-) -> tuple[lightgbm.Booster, int]:
-    # What `lightgbm.train` does, round by round. A fit of a hundred rows spends a third of its time
-    # in the callbacks and copies of that function, and holds the interpreter's lock meanwhile.
+) -> tuple[Booster, int]:
+    # What the package's `train` does, round by round. Whether a round found a split is not asked:
+    # the next one draws other rows.
     train = _dataset(data, parameters)
-    booster = lightgbm.Booster(parameters, train)
     if validation is None:
+        booster = Booster.begin(parameters, train)
         for _ in range(parameters["num_iterations"]):
-            _boost_once(booster)
-        return booster, booster.num_trees()
-    booster.add_valid(_dataset(validation, parameters, reference=train), "validation")
-    loss_of_validation = _loss_of_validation(booster)
+            booster.update()
+        return booster, booster.n_trees()
+    booster = Booster.begin(parameters, train, _dataset(validation, parameters, reference=train))
+    loss_of_validation = booster.loss_of_validation()
     least, best = math.inf, 0
     for number in range(1, parameters["num_iterations"] + 1):
-        _boost_once(booster)
+        booster.update()
         loss = loss_of_validation()
         if loss < least or not best:
             least, best = loss, number
@@ -364,54 +360,36 @@ def _boost(
     return booster, best
 
 
-def _boost_once(booster: lightgbm.Booster) -> None:
-    # Whether this round found a split is not asked: the next one draws other rows.
-    booster.update()  # pyright: ignore[reportUnknownMemberType] - its custom loss is typed loosely
-
-
-def _loss_of_validation(booster: lightgbm.Booster) -> Callable[[], float]:
-    # `eval_valid` makes names, lists and arrays anew for each round, which takes longer than the
-    # library needs for the figure; its interface in C is public, the handles in Python are not.
-    library: Any = getattr(lightgbm.basic, "_LIB")  # noqa: B009 - a name that is not exported
-    handle: Any = booster._handle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    loss, n_figures = ctypes.c_double(), ctypes.c_int()
-    places = ctypes.c_int(1), ctypes.byref(n_figures), ctypes.byref(loss)
-
-    def ask() -> float:
-        if library.LGBM_BoosterGetEval(handle, *places) or n_figures.value != 1:
-            raise ConfigError("LightGBM does not say how large the loss is")
-        return loss.value
-
-    return ask
-
-
 def _dataset(
-    data: TrainingData, parameters: dict[str, Any], *, reference: lightgbm.Dataset | None = None
-) -> lightgbm.Dataset:
-    return lightgbm.Dataset(
+    data: TrainingData, parameters: dict[str, Any], *, reference: Dataset | None = None
+) -> Dataset:
+    return Dataset(
         data.features,
         data.targets,
-        weight=data.weights,
+        weights=data.weights,
+        columns=data.columns,
+        parameters=parameters,
         reference=reference,
-        feature_name=list(data.columns),
-        categorical_feature=[],
-        # Columns that no leaf could be split on are left out already here.
-        params=parameters,
     )
+
+
+def _importance(predictor: Predictor, kind: Literal["split", "gain"]) -> Floats:
+    n_columns = len(predictor.columns)
+    return predictor.booster.importance(kind, n_rounds=predictor.n_rounds, n_columns=n_columns)
 
 
 def _describe(predictor: Predictor) -> FittedBooster:
     booster, rounds = predictor.booster, predictor.n_rounds
-    text = _THREADS_LINE.sub("[num_threads: 1]", booster.model_to_string(num_iteration=rounds))
-    gain = booster.feature_importance("gain", iteration=rounds).tolist()
-    splits = booster.feature_importance("split", iteration=rounds).tolist()
+    text = _THREADS_LINE.sub("[num_threads: 1]", booster.text(n_rounds=rounds))
+    gain = _importance(predictor, "gain").tolist()
+    splits = split_counts(predictor).tolist()
     tail = text.partition("\nparameters:\n")[2].partition("\nend of parameters\n")[0]
     pairs = (line[1:-1].partition(": ") for line in tail.splitlines() if line)
     return FittedBooster(
         model_text=text,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         best_iteration=rounds,
-        n_trees=min(rounds, booster.num_trees()),
+        n_trees=min(rounds, booster.n_trees()),
         parameters=MappingProxyType({name: value for name, _, value in pairs}),
         importance_gain=MappingProxyType(dict(zip(predictor.columns, gain, strict=True))),
         n_splits=MappingProxyType(dict(zip(predictor.columns, splits, strict=True))),

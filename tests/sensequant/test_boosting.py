@@ -1,7 +1,9 @@
 """Fits are deterministic, silent, safe in threads, and what is saved is what was fitted."""
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, cast
 
 import lightgbm
@@ -13,6 +15,7 @@ from sensequant import boosting
 from sensequant.booster_config import BoosterConfig
 from sensequant.boosting import (
     FittedBooster,
+    Floats,
     Objective,
     TrainingData,
     feature_matrix,
@@ -23,6 +26,7 @@ from sensequant.boosting import (
 )
 from sensequant.errors import ConfigError, DigestMismatchError, InvalidBarsError, RecordError
 from sensequant.model_text import read_model_text
+from sensequant.native_lightgbm import Booster, LightGBMError
 
 _COLUMNS = tuple(f"feature_{i}" for i in range(6))
 
@@ -70,9 +74,15 @@ def test_threads_change_no_byte(objective: Objective, n_rows: int) -> None:
 
 @pytest.mark.parametrize("patience", [0, 5, 50])
 @pytest.mark.parametrize("objective", ["binary", "cross_entropy"])
-def test_a_fit_is_that_of_lightgbms_own_function(objective: Objective, patience: int) -> None:
+@pytest.mark.parametrize("weighing", ["none", "all one", "different"])
+def test_a_fit_is_that_of_lightgbms_own_function(
+    objective: Objective, patience: int, weighing: str
+) -> None:
     """`lightgbm.train` with the same parameters gives the same text and chooses the same rounds."""
-    data, examined = _data(), _data(80, seed=4)
+    data, examined = (
+        replace(each, weights=_WEIGHTS[weighing](len(each.targets)))
+        for each in (_data(), _data(80, seed=4))
+    )
     settings = {"n_estimators": 60, "early_stopping_rounds": patience, "learning_rate": 0.2}
     fitted = train_booster(
         data,
@@ -88,7 +98,9 @@ def test_a_fit_is_that_of_lightgbms_own_function(objective: Objective, patience:
     parameters = {**asked, **counts, "objective": objective}
     parameters |= {"verbosity": -1, "deterministic": True, "force_col_wise": True}
     train, held_out = (
-        lightgbm.Dataset(each.features, each.targets, feature_name=list(_COLUMNS))
+        lightgbm.Dataset(
+            each.features, each.targets, weight=each.weights, feature_name=list(_COLUMNS)
+        )
         for each in (data, examined)
     )
     valid_sets = [held_out.set_reference(train)] if patience else []
@@ -98,6 +110,11 @@ def test_a_fit_is_that_of_lightgbms_own_function(objective: Objective, patience:
     assert _trees(fitted.model_text) == _trees(oracle.model_to_string(num_iteration=n_rounds))
 
 
+_WEIGHTS: dict[str, Callable[[int], Floats | None]] = {
+    "none": lambda _: None,
+    "all one": np.ones,
+    "different": lambda n: np.random.default_rng(n).uniform(0.5, 2.0, n),
+}
 _PARAMETERS = (
     "bagging_fraction",
     "bagging_freq",
@@ -394,14 +411,14 @@ def test_what_lightgbm_refuses_is_a_config_error(monkeypatch: pytest.MonkeyPatch
 
     def refuse(*_: object) -> bool:
         message = "out of device memory"
-        raise lightgbm.basic.LightGBMError(message)
+        raise LightGBMError(message)
 
-    monkeypatch.setattr(lightgbm.Booster, "update", refuse)
+    monkeypatch.setattr(Booster, "update", refuse)
 
     with pytest.raises(ConfigError, match="out of device memory") as caught:
         _fit()
 
-    assert isinstance(caught.value.__cause__, lightgbm.basic.LightGBMError)
+    assert isinstance(caught.value.__cause__, LightGBMError)
 
 
 def test_a_feature_matrix_is_by_name_with_nan_for_null() -> None:
@@ -421,9 +438,9 @@ def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -
 
     text = _fit(n_rounds=2).model_text
 
-    def boost(parameters: dict[str, Any], *_: object) -> tuple[lightgbm.Booster, int]:
+    def boost(parameters: dict[str, Any], *_: object) -> tuple[Booster, int]:
         seen.update(parameters)
-        return lightgbm.Booster(model_str=text), 2
+        return Booster.read(text), 2
 
     def work(config: BoosterConfig) -> str:
         return config.device
