@@ -87,7 +87,7 @@ def newsapi_key(block_name: str | None = None) -> SecretStr:
     ConfigError
         There is no such block, and the environment has no key.
     """
-    if block_name is None and (key := Environment().newsapi_key) is not None:
+    if block_name is None and (key := environment_now().newsapi_key) is not None:
         return key
     name = block_name or "newsapi"
     try:
