@@ -46,8 +46,8 @@ def test_only_what_is_degraded_fails(
     """The limits that were typed reach the findings; too little to say is no failure."""
     asked: list[tuple[Any, ...]] = []
 
-    def looked(*given: Any, at: datetime) -> MonitorReport:
-        assert at.tzinfo is UTC
+    def looked(*given: Any, at: datetime, registry: str | None) -> MonitorReport:
+        assert (at.tzinfo, registry) == (UTC, None)
         asked.append(given)
         return report(health)
 

@@ -47,7 +47,7 @@ def test_console_is_quiet_unless_asked_and_the_api_is_not(tmp_path: Path) -> Non
         text=True,
         check=True,
     )
-    assert f"'PrefectConsoleHandler': {logging.CRITICAL}" in done.stdout
+    assert f"'PlainConsole': {logging.CRITICAL}" in done.stdout
     assert "'APILogHandler': 0" in done.stdout
 
 
