@@ -12,13 +12,14 @@ Sources
 - D. N. Politis and J. P. Romano (1994), "The Stationary Bootstrap".
 - W. K. Newey and K. D. West (1987, 1994): HAC errors; lags floor(4 (n / 100)^(2/9)).
 - D. H. Bailey and M. López de Prado (2012, 2014): see `evaluation.sharpe`.
+- W. F. Sharpe (1994), "The Sharpe Ratio": of the return over that of a benchmark portfolio.
 - M. C. Jensen (1968): alpha. T. H. Goodwin (1998), "The Information Ratio".
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from sensequant.evaluation.bootstrap import (
     stationary_bootstrap_interval,
     stationary_draws,
 )
+from sensequant.evaluation.contenders import Contenders
 from sensequant.evaluation.hypotheses import (
     ReturnSeries,
     TestResult,
@@ -45,6 +47,7 @@ from sensequant.records import derive_seed
 __all__ = [
     "HacFit",
     "alpha_beta",
+    "deflated_excess_test",
     "deflated_sharpe_test",
     "effective_size",
     "hac_fit",
@@ -81,6 +84,16 @@ class HacFit:
     def effective_size(self, place: int, n: int) -> float:
         """Return how many independent rows tell as much about one coefficient as these `n`."""
         return float(n * (self.independent[place] / self.errors[place]) ** 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ratio:
+    values: _Floats
+    hurdle: float
+
+    @classmethod
+    def of_net(cls, data: ReturnSeries) -> Self:
+        return cls(data.net, data.risk_free)
 
 
 def hac_lags(n: int, horizon_sessions: int) -> int:
@@ -197,7 +210,7 @@ def probabilistic_sharpe_test(data: ReturnSeries) -> TestResult:
         source="Bailey and López de Prado (2012)",
         assumptions="Returns independent in time; skewness and kurtosis as in the sample.",
     )
-    return _sharpe_test(blank, data, benchmark_sharpe=0.0)
+    return _sharpe_test(blank, data, _Ratio.of_net(data), benchmark_sharpe=0.0)
 
 
 def deflated_sharpe_test(data: ReturnSeries, trials: TrialCount) -> TestResult:
@@ -218,18 +231,31 @@ def deflated_sharpe_test(data: ReturnSeries, trials: TrialCount) -> TestResult:
         source="Bailey and López de Prado (2014)",
         assumptions="As the probabilistic Sharpe ratio; trials independent of each other.",
     )
-    reason = trials.reason
-    if trials.n_trials > 1 and trials.sharpe_variance is None:
-        reason = reason or (
-            f"the variance of the Sharpe ratios of {trials.n_trials} trials is not known"
-        )
+    return _deflated(blank, data, _Ratio.of_net(data), trials, trials.sharpe_variance)
+
+
+def deflated_excess_test(
+    data: ReturnSeries, trials: TrialCount, contenders: Contenders, *, benchmark: str
+) -> TestResult:
+    """Test the Sharpe ratio over the benchmark against the best of as many unskilled trials.
+
+    Without skill a long-only portfolio earns the market's ratio, and none over the benchmark, which
+    deflating takes for granted. The variance is that of the `contenders`' ratios.
+    """
+    blank = TestResult(
+        name=f"deflated_sharpe_{benchmark}",
+        null="true ratio over the benchmark <= the best expected of as many trials without skill",
+        alternative="true ratio over the benchmark > that",
+        source="Bailey and López de Prado (2014), of the differential return of Sharpe (1994)",
+        assumptions="As the probabilistic Sharpe ratio; trials independent of each other.",
+    )
+    reason = unfit_pair(data)
     if reason:
-        return unanswered(blank, data.net.size, reason)
-    best = expected_max_sharpe(trials.n_trials, trials.sharpe_variance or 0.0)
-    found = _sharpe_test(blank, data, benchmark_sharpe=best)
-    told = {"n_trials": float(trials.n_trials), "trial_sharpe_variance": trials.sharpe_variance}
-    known = {name: value for name, value in told.items() if value is not None}
-    return found.model_copy(update={"inputs": found.inputs | known})
+        return unanswered(blank, data.excess.size, reason)
+    ratios = (sharpe_ratio(column, sessions_per_year=1) for column in contenders.excess.T)
+    known = [ratio for ratio in ratios if ratio is not None]
+    variance = float(np.var(known, ddof=1)) if len(known) > 1 else None
+    return _deflated(blank, data, _Ratio(data.excess, 0.0), trials, variance)
 
 
 def alpha_beta(data: ReturnSeries) -> tuple[TestResult, TestResult]:
@@ -294,24 +320,48 @@ def tracking_error(data: ReturnSeries) -> TestResult:
     return _bootstrapped(blank, data, data.excess, error, reason=reason, unit="fraction per year")
 
 
-def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: float) -> TestResult:
-    reason = unfit(data.net, data)
+def _deflated(
+    blank: TestResult,
+    data: ReturnSeries,
+    ratio: _Ratio,
+    trials: TrialCount,
+    variance: float | None,
+) -> TestResult:
+    reason = trials.reason
+    if trials.n_trials > 1 and variance is None:
+        reason = reason or (
+            f"the variance of the Sharpe ratios of {trials.n_trials} trials is not known"
+        )
     if reason:
-        return unanswered(blank, data.net.size, reason)
+        return unanswered(blank, ratio.values.size, reason)
+    best = expected_max_sharpe(trials.n_trials, variance or 0.0)
+    found = _sharpe_test(blank, data, ratio, benchmark_sharpe=best)
+    told = {"n_trials": float(trials.n_trials), "trial_sharpe_variance": variance}
+    inputs = found.inputs | {name: value for name, value in told.items() if value is not None}
+    return found.model_copy(update={"inputs": inputs})
+
+
+def _sharpe_test(
+    blank: TestResult, data: ReturnSeries, ratio: _Ratio, *, benchmark_sharpe: float
+) -> TestResult:
+    values = ratio.values
+    reason = unfit(values, data)
+    if reason:
+        return unanswered(blank, values.size, reason)
     session_sharpe = cast(
-        "float", sharpe_ratio(data.net, risk_free_daily=data.risk_free, sessions_per_year=1)
+        "float", sharpe_ratio(values, risk_free_daily=ratio.hurdle, sessions_per_year=1)
     )
-    skewness = float(stats.skew(data.net))
-    kurtosis = float(stats.kurtosis(data.net, fisher=False))
+    skewness = float(stats.skew(values))
+    kurtosis = float(stats.kurtosis(values, fisher=False))
     probability = probabilistic_sharpe(
         session_sharpe,
         benchmark_sharpe=benchmark_sharpe,
-        n=data.net.size,
+        n=values.size,
         skewness=skewness,
         kurtosis=kurtosis,
     )
     if probability is None:
-        return unanswered(blank, data.net.size, "the variance of the Sharpe ratio is not positive")
+        return unanswered(blank, values.size, "the variance of the Sharpe ratio is not positive")
     return answered(
         blank,
         data.config,
@@ -320,8 +370,8 @@ def _sharpe_test(blank: TestResult, data: ReturnSeries, *, benchmark_sharpe: flo
         estimate=probability,
         unit="probability",
         no_interval="a probability",
-        n=data.net.size,
-        n_effective=effective_size(data.net, data.horizon)[0],
+        n=values.size,
+        n_effective=effective_size(values, data.horizon)[0],
         inputs={
             "sharpe_session": session_sharpe,
             "benchmark_sharpe_session": benchmark_sharpe,

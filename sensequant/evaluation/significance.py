@@ -30,6 +30,7 @@ from sensequant.evaluation.hypotheses import (
 )
 from sensequant.evaluation.inference import (
     alpha_beta,
+    deflated_excess_test,
     deflated_sharpe_test,
     information_ratio,
     mean_excess_bootstrap,
@@ -156,6 +157,7 @@ def assess(found: OutOfSample, *, seed: int, config: SignificanceConfig) -> Asse
         mean_excess_newey_west(data),
         probabilistic_sharpe_test(data),
         deflated_sharpe_test(data, found.trials),
+        deflated_excess_test(data, found.trials, tried, benchmark=BENCHMARK),
         *alpha_beta(data),
         information_ratio(data),
         tracking_error(data),

@@ -104,7 +104,7 @@ def _of_significance(reports: Reports) -> dict[str, Figure]:
     return {
         "scored_sessions": sessions,
         "mean_excess_return": _tested(report.of("mean_excess_bootstrap"), file),
-        "deflated_sharpe": _tested(report.of("deflated_sharpe"), file),
+        "deflated_sharpe": _tested(report.of("deflated_sharpe_nifty50"), file),
         "alpha_p_value": Figure(
             observed=alpha.p_value,
             n=alpha.n,

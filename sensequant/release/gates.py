@@ -227,7 +227,7 @@ _RULES = (
     ),
     _Rule(
         "deflated_sharpe",
-        "Is the Sharpe ratio beyond what the best of as many lucky trials would show?",
+        "Is the Sharpe ratio over NIFTY 50 beyond what the best of as many lucky trials shows?",
         Nature.PROBABILITY,
         Direction.AT_LEAST,
         lambda config, _: config.min_deflated_sharpe,

@@ -41,7 +41,8 @@ class GateConfig(Config):
         default=0.95,
         ge=0.5,
         lt=1,
-        description="Least probability (0 to 1) that the Sharpe ratio beats that of lucky trials.",
+        description="Least probability (0 to 1) that the Sharpe ratio over NIFTY 50 beats that of "
+        "lucky trials.",
     )
     max_alpha_p_value: float = Field(
         default=0.05,

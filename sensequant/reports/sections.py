@@ -66,6 +66,7 @@ _TEST_NAMES = {
     "sharpe_ratio": "Sharpe ratio over the risk-free rate",
     "probabilistic_sharpe": "Probabilistic Sharpe ratio",
     "deflated_sharpe": "Deflated Sharpe ratio",
+    "deflated_sharpe_nifty50": "Deflated Sharpe ratio over NIFTY 50",
     "sharpe_difference_nifty50": "Sharpe ratio over that of NIFTY 50",
     "sharpe_difference_universe": "Sharpe ratio over that of the universe held",
     "mean_excess_universe": "Mean return over the universe held",

@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig, TrialCount
+from sensequant.evaluation.contenders import Contenders
+from sensequant.evaluation.hypotheses import (
+    ReturnSeries,
+    SignificanceConfig,
+    TestResult,
+    TrialCount,
+)
 from sensequant.evaluation.inference import (
     alpha_beta,
+    deflated_excess_test,
     deflated_sharpe_test,
     hac_fit,
     hac_lags,
@@ -20,6 +27,7 @@ from sensequant.evaluation.inference import (
     sharpe_estimate,
     tracking_error,
 )
+from sensequant.evaluation.sharpe import expected_max_sharpe, probabilistic_sharpe
 
 CONFIG = SignificanceConfig(n_draws=300)
 
@@ -239,6 +247,57 @@ def test_few_trades_are_no_evidence() -> None:
     for found in (sharpe_estimate(data), mean_excess_bootstrap(data), *alpha_beta(data)):
         assert found.reason == "2 trades are too few, at least 10 are needed"
         assert found.rejects_null is None
+
+
+def tried_beside(data: ReturnSeries, *others: np.ndarray) -> Contenders:
+    columns = np.column_stack([data.paired_net, *others])
+    names = tuple(str(place) for place in range(columns.shape[1]))
+    return Contenders(names, names[0], columns, data.benchmark, n_left_out=0)
+
+
+def over_benchmark(data: ReturnSeries, count: TrialCount, *others: np.ndarray) -> TestResult:
+    return deflated_excess_test(data, count, tried_beside(data, *others), benchmark="index")
+
+
+def test_the_deflated_ratio_over_the_benchmark_is_that_of_the_excess() -> None:
+    """By the closed formula on the excess, with the variance of all contenders' excesses."""
+    data = sample()
+    other = data.benchmark + np.random.default_rng(3).normal(0, 0.003, data.benchmark.size)
+    excesses = [data.paired_net - data.benchmark, other - data.benchmark]
+    ratios = [excess.mean() / excess.std(ddof=1) for excess in excesses]
+
+    found = over_benchmark(data, TrialCount(n_trials=7, n_contenders=2), other)
+
+    variance = float(np.var(ratios, ddof=1))
+    expected = probabilistic_sharpe(
+        ratios[0],
+        benchmark_sharpe=expected_max_sharpe(7, variance),
+        n=excesses[0].size,
+        skewness=float(stats.skew(excesses[0])),
+        kurtosis=float(stats.kurtosis(excesses[0], fisher=False)),
+    )
+    assert found.name == "deflated_sharpe_index"
+    assert found.estimate == pytest.approx(expected)
+    assert found.inputs["trial_sharpe_variance"] == pytest.approx(variance)
+
+
+def test_a_rising_market_is_no_skill_over_the_benchmark() -> None:
+    """Who holds the market with noise beats the risk-free return by far, and the market not."""
+    rng = np.random.default_rng(1)
+    benchmark = rng.normal(0.002, 0.01, 500)
+    noise = rng.normal(0, 0.003, 500)
+    data = series(benchmark + noise - noise.mean(), benchmark)
+
+    assert deflated_sharpe_test(data, TrialCount(n_trials=1)).rejects_null is True
+    assert over_benchmark(data, TrialCount(n_trials=1)).estimate == pytest.approx(0.5)
+
+
+def test_trials_without_returns_leave_no_deflated_ratio_over_the_benchmark() -> None:
+    """Two trials of which one has returns: their spread is not known."""
+    found = over_benchmark(sample(), TrialCount(n_trials=2))
+
+    assert found.estimate is None
+    assert "is not known" in (found.reason or "")
 
 
 def test_an_altered_ledger_leaves_no_deflated_ratio() -> None:

@@ -26,6 +26,7 @@ NAMES = [
     "mean_excess_newey_west",
     "probabilistic_sharpe",
     "deflated_sharpe",
+    "deflated_sharpe_nifty50",
     "alpha",
     "beta",
     "information_ratio",
@@ -139,7 +140,13 @@ def test_missing_benchmark_leaves_reasons() -> None:
     report = ask(returns().with_columns(benchmark_return=pl.lit(None, dtype=pl.Float64)))
 
     assert report.n_benchmark_sessions == 0
-    for name in ("mean_excess_bootstrap", "mean_excess_newey_west", "alpha", "beta"):
+    for name in (
+        "mean_excess_bootstrap",
+        "mean_excess_newey_west",
+        "deflated_sharpe_nifty50",
+        "alpha",
+        "beta",
+    ):
         assert report.of(name).reason == "no benchmark"
         assert report.of(name).rejects_null is None
     assert report.of("deflated_sharpe").estimate is not None
@@ -229,7 +236,12 @@ def test_an_altered_ledger_answers_nothing_that_counts_trials() -> None:
     """Deflated ratio, SPA, step-M and overfitting are absent, and the page says why."""
     report = ask(returns(), trials=TrialCount(n_trials=1, problems=("entry 7 is gone",)))
 
-    for name in ("deflated_sharpe", "superior_predictive_ability", "step_m"):
+    for name in (
+        "deflated_sharpe",
+        "deflated_sharpe_nifty50",
+        "superior_predictive_ability",
+        "step_m",
+    ):
         assert "entry 7 is gone" in (report.of(name).reason or "")
         assert report.of(name).rejects_null is None
     assert report.of("overfitting_probability").estimate is None

@@ -100,7 +100,8 @@ def significance() -> SignificanceReport:
         trials=TrialCount(n_trials=4, n_contenders=4, n_with_sharpe=4, sharpe_variance=0.01),
         tests=(
             _test("mean_excess_bootstrap", estimate=0.04, lower=-0.02, upper=0.1, p_value=0.11),
-            _test("deflated_sharpe", estimate=0.61, unit="probability"),
+            _test("deflated_sharpe", estimate=0.43, unit="probability"),
+            _test("deflated_sharpe_nifty50", estimate=0.61, unit="probability"),
             _test("alpha", estimate=0.03, lower=-0.02, upper=0.08, p_value=0.12),
             _test("detectable_sharpe", estimate=1.75),
             _test("information_ratio", reason="the returns do not vary"),
