@@ -123,8 +123,12 @@ def _resilience(reports: Reports) -> Figure:
     reason = None
     if summary.mean_resilience is None:
         reason = f"{summary.n_evaluated} crises replayed, none with all figures of resilience"
+    elif summary.mean_lower is None:
+        reason = "chance within a crisis cannot be told"
     return Figure(
         observed=summary.mean_resilience,
+        lower=summary.mean_lower,
+        upper=summary.mean_upper,
         n=summary.n_with_resilience,
         n_unit="crises",
         evidence=reports.stress_file,

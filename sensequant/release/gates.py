@@ -10,6 +10,9 @@ A gate compares one figure with one limit, by the nature of the figure:
 
 - `estimate`: has an interval. Pass when the whole interval meets the limit (its conservative bound
   does), fail when the whole interval misses it, else undetermined.
+- `guard`: has an interval and may only object. Fail when the whole interval misses the limit, else
+  pass: what so few events cannot tell from a good outcome is no reason against a model, and never
+  one for it, because the other gates have to pass as well.
 - `probability`: a p-value, or the probability that the truth exceeds a hurdle. Pass within the
   limit, fail at or beyond its mirror image 1 - limit (the one-sided interval of the same
   confidence on the other side), else undetermined.
@@ -17,9 +20,9 @@ A gate compares one figure with one limit, by the nature of the figure:
   evidence is no evidence of a bad model.
 - `exact`: counted or realised, without an interval. Pass or fail.
 
-A missing figure, or an estimate without its interval, is undetermined with its reason. Never does
-absence pass. The verdict approves when all gates pass, rejects when any fails, and otherwise says
-that there is not enough evidence.
+A missing figure, or an estimate or guard without its interval, is undetermined with its reason.
+Never does absence pass. The verdict approves when all gates pass, rejects when any fails, and
+otherwise says that there is not enough evidence.
 
 Conventions: returns, rates and drawdowns are fractions, drawdowns <= 0; resilience in points.
 """
@@ -63,6 +66,7 @@ class Nature(StrEnum):
     """What kind of figure a gate looks at; it decides the rule."""
 
     ESTIMATE = "estimate"
+    GUARD = "guard"
     PROBABILITY = "probability"
     AMOUNT = "amount"
     EXACT = "exact"
@@ -249,7 +253,7 @@ _RULES = (
     _Rule(
         "resilience",
         "Did the students stand the crises that they never saw?",
-        Nature.EXACT,
+        Nature.GUARD,
         Direction.AT_LEAST,
         lambda config, _: config.min_resilience,
     ),
@@ -345,7 +349,9 @@ def _outcome(rule: _Rule, figure: Figure, limit: float) -> tuple[GateOutcome, st
         why = figure.reason or "no interval was computed"
         return GateOutcome.UNDETERMINED, f"{figure.observed:.6g} without an interval: {why}."
     if _meets(worst, limit, rule.direction):
-        return GateOutcome.PASS, f"Yes: {_words(rule, figure, limit)}."
+        is_met = _meets(figure.observed, limit, rule.direction)
+        answer = "Yes" if is_met else "Nothing shows otherwise"
+        return GateOutcome.PASS, f"{answer}: {_words(rule, figure, limit)}."
     if rule.nature is Nature.AMOUNT:
         return GateOutcome.UNDETERMINED, f"Not yet: {_words(rule, figure, limit)}."
     if not _meets(best, limit, rule.direction):
@@ -358,9 +364,10 @@ def _worst_and_best(rule: _Rule, figure: Figure, limit: float) -> tuple[float | 
     if observed is None or rule.nature in (Nature.EXACT, Nature.AMOUNT):
         return observed, observed
     is_low_good = rule.direction is Direction.AT_MOST
-    if rule.nature is Nature.ESTIMATE:
+    if rule.nature in (Nature.ESTIMATE, Nature.GUARD):
         bounds = (figure.upper, figure.lower) if is_low_good else (figure.lower, figure.upper)
-        return bounds if None not in bounds else (None, None)
+        worst, best = bounds if None not in bounds else (None, None)
+        return (best if rule.nature is Nature.GUARD else worst), best
     mirror = 1 - limit
     is_hopeless = observed >= mirror if is_low_good else observed <= mirror
     return observed, observed if is_hopeless else limit

@@ -6,7 +6,7 @@ which these reasons only put in order.
 
 A gate's strength is 1 where its figure just passes and -1 where it just fails:
 
-- an estimate: its distance from the limit in half widths of its interval;
+- an estimate or guard: its distance from the limit in half widths of its interval;
 - a probability: the normal quantile that it stands for, over that of the limit;
 - an exact figure: 1 and more by its distance from the limit as a share of the limit, with the sign
   of its outcome.
@@ -70,7 +70,7 @@ def strength_of(gate: Gate) -> float | None:
     if gate.observed is None:
         return None
     sign = -1.0 if gate.direction is Direction.AT_MOST else 1.0
-    if gate.nature is Nature.ESTIMATE:
+    if gate.nature in (Nature.ESTIMATE, Nature.GUARD):
         if gate.lower is None or gate.upper is None or gate.upper <= gate.lower:
             return None
         return sign * (gate.observed - gate.limit) / ((gate.upper - gate.lower) / 2)

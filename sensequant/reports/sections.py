@@ -188,7 +188,7 @@ def stress_section(summary: StressSummary | None, shocks: ShockReport | None = N
     lead = (
         f"{summary.n_evaluated} crises replayed on bars that the replayed students never saw; "
         f"{summary.n_passed} reached {summary.resilience_pass:g} points of resilience. Each crisis "
-        "is one event, so its figures have no interval."
+        "is one event, so its figures have no interval; that of the mean is about chance within it."
     )
     columns = {"Crisis": False, "Result": False, "Resilience": True, "Strategy, total": True}
     columns |= {"NIFTY 50, total": True, "Strategy, deepest": True, "Precision": True}

@@ -150,6 +150,7 @@ def _settings(run: Run) -> ReplaySettings:
         backtest=run.config.backtest,
         costs=run.config.costs,
         horizon_sessions=run.config.labels.horizon_sessions,
+        seed=run.config.seed,
     )
 
 

@@ -37,8 +37,9 @@ from sensequant.evaluation.backtest import BacktestConfig, run_backtest
 from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.measures import precision_recall_f1
 from sensequant.market.sessions import nse_calendar
-from sensequant.records import SkipReason
+from sensequant.records import SkipReason, derive_seed
 from sensequant.stress.baselines import baselines, market_shock, performance
+from sensequant.stress.luck import CrisisSessions, resilience_error
 from sensequant.stress.resilience import (
     Hits,
     ScenarioOutcome,
@@ -124,6 +125,7 @@ class ReplaySettings:
     backtest: BacktestConfig
     costs: CostConfig
     horizon_sessions: int
+    seed: int
 
 
 def scores_in_period(
@@ -291,6 +293,14 @@ def _result(
     points, reason = resilience_points(
         max_drawdown=strategy.max_drawdown, precision=hits.precision, sharpe=strategy.sharpe
     )
+    error = None
+    if points is not None:
+        error = resilience_error(
+            _sessions(returns, rows, settings.backtest.threshold),
+            block_sessions=settings.horizon_sessions,
+            seed=derive_seed(settings.seed, "resilience", scenario.name),
+            config=config,
+        )
     passes = None if points is None else points >= config.resilience_pass
     modes = failure_modes(
         lift_inside=hits.lift,
@@ -315,9 +325,26 @@ def _result(
         hits_outside=outside,
         market_shock_sigma=shock,
         resilience=points,
+        resilience_error=error,
         resilience_reason=reason,
         passes=passes,
         failure_modes=modes if passes is False else (),
+    )
+
+
+def _sessions(returns: pl.DataFrame, rows: pl.DataFrame, threshold: float) -> CrisisSessions:
+    is_bought = pl.col("score") >= threshold
+    counts = (
+        rows.drop_nulls(["label", "score"])
+        .filter(is_bought)
+        .group_by("session")
+        .agg(n_decisions=pl.len().cast(pl.Int64), n_right=pl.col("label").cast(pl.Int64).sum())
+    )
+    beside = returns.join(counts, on="session", how="left", maintain_order="left").fill_null(0)
+    return CrisisSessions(
+        returns=beside["net_return"].to_numpy(),
+        n_decisions=beside["n_decisions"].to_numpy(),
+        n_right=beside["n_right"].to_numpy(),
     )
 
 

@@ -6,7 +6,8 @@ failure mode, the page. Does not belong here: which rows may be replayed and how
 
 Conventions: returns and drawdowns are fractions, drawdowns <= 0; Sharpe and Sortino ratios are
 annual and over the stated cash rate. One crisis is one event: its figures have a count of sessions
-and rows but no interval, for nothing repeats within it.
+and rows but no interval, for nothing repeats within it. Resilience alone has an error, that of the
+chance within its sessions (`stress.luck`), and so has the mean over crises.
 
 Rules
 -----
@@ -23,10 +24,12 @@ absent where an ingredient is. A crisis that is not passed has one or more failu
 The rules compare point estimates; they name a suspicion, not a finding.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 from pydantic import Field, TypeAdapter
@@ -37,6 +40,7 @@ from sensequant.stress.scenarios import Scenario, StressConfig
 __all__ = [
     "BALANCED",
     "CASH",
+    "CONFIDENCE",
     "NIFTY_50",
     "NOT_DONE_YET",
     "FailureMode",
@@ -60,7 +64,11 @@ CASH = "cash"
 NOT_DONE_YET = ("Charts of equity through each crisis.",)
 """What the stress tests leave open."""
 
+CONFIDENCE = 0.95
+"""Two-sided coverage of the interval of the mean over crises."""
+
 _MISSING = "none"
+_HIGHEST = 100.0
 
 
 class FailureMode(StrEnum):
@@ -129,6 +137,9 @@ class ScenarioResult(Record):
     """Worst session of NIFTY 50 in standard deviations of the year before; negative is a fall."""
 
     resilience: Finite | None
+    resilience_error: Finite | None = None
+    """Standard error of `resilience` by the chance within these sessions, in points."""
+
     resilience_reason: str | None
     passes: bool | None
     failure_modes: tuple[FailureMode, ...]
@@ -159,6 +170,10 @@ class StressSummary(Record):
     n_skipped: int
     skip_reasons: dict[str, int]
     mean_resilience: Finite | None
+    mean_lower: Finite | None = None
+    mean_upper: Finite | None = None
+    """Interval of the mean, two-sided at `CONFIDENCE`; None where a crisis has no error."""
+
     worst_resilience: Finite | None
     worst_scenario: str | None
     not_done_yet: tuple[str, ...]
@@ -230,6 +245,8 @@ def summarise_stress(outcomes: Iterable[ScenarioOutcome], config: StressConfig) 
     }
     worst = min(points, key=lambda name: points[name], default=None)
     reasons = Counter(outcome.skip_reason.value for outcome in skipped)
+    mean = sum(points.values()) / len(points) if points else None
+    lower, upper = _interval_of_mean([each for each in results if each.resilience is not None])
     return StressSummary(
         results=results,
         skipped=skipped,
@@ -239,11 +256,25 @@ def summarise_stress(outcomes: Iterable[ScenarioOutcome], config: StressConfig) 
         n_passed=sum(result.passes is True for result in results),
         n_skipped=len(skipped),
         skip_reasons=dict(sorted(reasons.items())),
-        mean_resilience=sum(points.values()) / len(points) if points else None,
+        mean_resilience=mean,
+        mean_lower=lower,
+        mean_upper=upper,
         worst_resilience=points[worst] if worst is not None else None,
         worst_scenario=worst,
         not_done_yet=NOT_DONE_YET,
     )
+
+
+def _interval_of_mean(results: Sequence[ScenarioResult]) -> tuple[float | None, float | None]:
+    points = [each.resilience for each in results if each.resilience is not None]
+    errors = [each.resilience_error for each in results if each.resilience_error is not None]
+    if not errors or len(errors) < len(points):
+        return None, None
+    mean = sum(points) / len(points)
+    # Crises are years apart, so that their errors are independent.
+    error = math.sqrt(sum(each**2 for each in errors)) / len(errors)
+    reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
+    return max(0.0, mean - reach), min(_HIGHEST, mean + reach)
 
 
 def render_markdown(
@@ -279,11 +310,12 @@ def _headline(summary: StressSummary) -> list[str]:
         ),
         f"- {summary.n_passed} passed: resilience of at least {summary.resilience_pass:g} points.",
         (
-            f"- Mean resilience {_number(summary.mean_resilience, '.1f')} points over "
+            f"- Mean resilience {_number(summary.mean_resilience, '.1f')} points "
+            f"[{_number(summary.mean_lower, '.1f')} to {_number(summary.mean_upper, '.1f')}] over "
             f"{summary.n_with_resilience} crises; worst {_number(summary.worst_resilience, '.1f')} "
             f"({summary.worst_scenario or _MISSING})."
         ),
-        "- A crisis is a single event: its figures have no interval.",
+        "- A crisis is a single event; the interval of the mean is about chance within sessions.",
     ]
 
 

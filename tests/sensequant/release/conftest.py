@@ -134,6 +134,7 @@ def stress() -> StressSummary:
         hits_outside=hits,
         market_shock_sigma=None,
         resilience=36.0,
+        resilience_error=4.0,
         resilience_reason=None,
         passes=False,
         failure_modes=(),

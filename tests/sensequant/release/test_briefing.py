@@ -286,7 +286,7 @@ GOOD: dict[str, Figure] = {
     "mean_excess_return": Figure(observed=0.1, lower=0.05, upper=0.15, n=9),
     "deflated_sharpe": Figure(observed=0.99, n=9),
     "alpha_p_value": Figure(observed=0.01, n=9),
-    "resilience": Figure(observed=60, n=1),
+    "resilience": Figure(observed=60, lower=50, upper=70, n=1),
 }
 
 

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from sensequant.release.evidence import Reports, gather_evidence, reference, worst_failure_rate
 from sensequant.release.gates import Figure, GateConfig, GateOutcome, evaluate_gates
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
@@ -37,6 +39,8 @@ def test_every_gate_gets_its_figure_from_its_report(reports: Reports) -> None:
     assert found.alpha_p_value.observed == 0.12
     assert found.detectable_sharpe.observed == 1.75
     assert (found.resilience.observed, found.resilience.n) == (36.0, 1)
+    assert found.resilience.lower == pytest.approx(36.0 - 1.96 * 4, abs=0.01)
+    assert found.resilience.upper == pytest.approx(36.0 + 1.96 * 4, abs=0.01)
     assert found.coverage == COVERAGE
     assert found.auc.evidence is not None
     assert found.auc.evidence.path == "validation/validation_summary.json"
@@ -62,6 +66,21 @@ def test_crises_without_resilience_say_why(reports: Reports) -> None:
 
     assert found.resilience.observed is None
     assert found.resilience.reason == "1 crises replayed, none with all figures of resilience"
+
+
+def test_a_mean_of_crises_without_its_interval_says_why(reports: Reports) -> None:
+    """One crisis without an error leaves the mean without an interval."""
+    assert reports.stress is not None
+    stress = reports.stress.model_copy(update={"mean_lower": None, "mean_upper": None})
+
+    found = gather_evidence(
+        reports.model_copy(update={"stress": stress}),
+        coverage=COVERAGE,
+        failure_rate=Figure(observed=0.0),
+    )
+
+    assert found.resilience.observed == 36.0
+    assert found.resilience.reason == "chance within a crisis cannot be told"
 
 
 def test_worst_failure_rate_is_that_of_the_worst_stage() -> None:

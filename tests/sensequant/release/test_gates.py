@@ -28,7 +28,7 @@ GOOD: dict[str, Figure] = {
     "deflated_sharpe": Figure(observed=0.97, n=500),
     "alpha_p_value": Figure(observed=0.02, n=500),
     "max_drawdown": Figure(observed=-0.2, lower=-0.5, upper=-0.1, n=500),
-    "resilience": Figure(observed=60.0, n=4, n_unit="crises"),
+    "resilience": Figure(observed=60.0, lower=55.0, upper=65.0, n=4, n_unit="crises"),
     "coverage": Figure(observed=0.99, n=1000),
     "failure_rate": Figure(observed=0.01, n=200),
     "detectable_sharpe": Figure(observed=1.1, n=500),
@@ -111,6 +111,34 @@ def test_an_estimate_without_interval_is_undetermined() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lower", "upper", "expected", "answer"),
+    [
+        (55, 65, GateOutcome.PASS, "Yes"),
+        (20, 60, GateOutcome.PASS, "Nothing shows otherwise"),
+        (20, 50, GateOutcome.PASS, "Nothing shows otherwise"),
+        (20, 49.9, GateOutcome.FAIL, "No"),
+    ],
+)
+def test_a_guard_objects_by_its_whole_interval(
+    lower: float, upper: float, expected: GateOutcome, answer: str
+) -> None:
+    """What may be good passes; only an interval that misses the limit as a whole fails."""
+    middle = (lower + upper) / 2
+
+    found = gate("resilience", Figure(observed=middle, lower=lower, upper=upper, n=2))
+
+    assert found.outcome is expected
+    assert found.reason.startswith(answer)
+
+
+def test_a_guard_without_interval_is_undetermined() -> None:
+    """However high it is: nobody knows whether it objects."""
+    found = gate("resilience", Figure(observed=90, n=2, reason="a crisis without an error"))
+
+    assert found.outcome is GateOutcome.UNDETERMINED
+
+
+@pytest.mark.parametrize(
     ("name", "observed", "expected"),
     [
         ("deflated_sharpe", 0.95, GateOutcome.PASS),
@@ -126,8 +154,6 @@ def test_an_estimate_without_interval_is_undetermined() -> None:
         ("trades", 0, GateOutcome.UNDETERMINED),
         ("max_drawdown", -0.35, GateOutcome.PASS),
         ("max_drawdown", -0.36, GateOutcome.FAIL),
-        ("resilience", 50, GateOutcome.PASS),
-        ("resilience", 49.9, GateOutcome.FAIL),
         ("coverage", 0.95, GateOutcome.PASS),
         ("coverage", 0.94, GateOutcome.FAIL),
         ("failure_rate", 0.15, GateOutcome.PASS),
@@ -215,7 +241,7 @@ def test_a_wider_interval_never_decides_more(center: float, narrow: float, wider
         ("min_deflated_sharpe", 0.98, "deflated_sharpe"),
         ("max_alpha_p_value", 0.01, "alpha_p_value"),
         ("max_drawdown_frac", 0.1, "max_drawdown"),
-        ("min_resilience", 61, "resilience"),
+        ("min_resilience", 66, "resilience"),
         ("min_coverage_frac", 0.995, "coverage"),
         ("max_failure_rate", 0.001, "failure_rate"),
     ],

@@ -188,6 +188,7 @@ def crisis(scenario: Scenario, *, resilience: float | None) -> ScenarioResult:
         ),
         market_shock_sigma=-5.6,
         resilience=resilience,
+        resilience_error=None if resilience is None else 5.0,
         resilience_reason="not defined: precision" if resilience is None else None,
         passes=passes,
         failure_modes=(

@@ -45,6 +45,7 @@ SETTINGS = ReplaySettings(
     backtest=BacktestConfig(position_frac=1.0, max_position_frac=1.0),
     costs=CostConfig(),
     horizon_sessions=1,
+    seed=1,
 )
 
 
@@ -340,6 +341,7 @@ def test_too_few_sessions_are_skipped() -> None:
         backtest=SETTINGS.backtest,
         costs=SETTINGS.costs,
         horizon_sessions=1,
+        seed=1,
     )
     student = always(1.0, first=date(2018, 6, 1), last=date(2018, 12, 1))
     found = replay(

@@ -168,6 +168,24 @@ def test_skipped_crises_enter_no_figure() -> None:
     assert summary.not_done_yet == NOT_DONE_YET
 
 
+def test_the_interval_of_the_mean_by_hand() -> None:
+    """Errors of 3 and 4 points make one of 2.5 for the mean; a crisis without one takes it away."""
+    one, two = (
+        result(name, year, resilience=60, kind="mixed")
+        for name, year in (("one", 2018), ("two", 2020))
+    )
+    told = [
+        each.model_copy(update={"resilience_error": error})
+        for each, error in ((one, 3.0), (two, 4.0))
+    ]
+
+    summary = summarise_stress(told, CONFIG)
+
+    assert summary.mean_lower == pytest.approx(60 - 1.959964 * 2.5, abs=1e-5)
+    assert summary.mean_upper == pytest.approx(60 + 1.959964 * 2.5, abs=1e-5)
+    assert summarise_stress([told[0], two], CONFIG).mean_lower is None
+
+
 def test_without_a_crisis_there_is_no_resilience() -> None:
     """Nothing replayed means no figure, and the page says so."""
     summary = summarise_stress([], CONFIG)

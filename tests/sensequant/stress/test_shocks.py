@@ -24,6 +24,7 @@ SETTINGS = ReplaySettings(
     backtest=BacktestConfig(position_frac=0.3, max_position_frac=0.3),
     costs=CostConfig(),
     horizon_sessions=1,
+    seed=1,
 )
 
 
