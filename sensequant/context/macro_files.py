@@ -184,7 +184,9 @@ def store_macro(store: ContextStore, rows: pl.DataFrame, *, written_at: datetime
     )
     key = ["symbol", "at"]
     same = [*key, "known_at", "value"]
-    fresh = rows.join(stored, on=same, how="anti").sort(*same)
+    # Of several versions of a day the earlier ones differ from what is stored last, and are known.
+    known = rows.filter(pl.len().over(key) > 1).join(stored, on=same, how="semi")
+    fresh = rows.join(known, on=same, how="anti").sort(*same)
     counts += WriteCounts(n_known=rows.height - fresh.height)
     is_stored = pl.struct(key).is_in(stored.select(pl.struct(key)).to_series().implode())
     later, own = fresh.filter(is_stored), fresh.filter(~is_stored)
@@ -360,7 +362,9 @@ def _judged(timed: pl.DataFrame, imported_at: datetime) -> pl.DataFrame:
         MacroRefusal.UNREADABLE_NUMBER: pl.col("value").is_null(),
         MacroRefusal.IMPOSSIBLE_NUMBER: ~pl.col("value").is_finite() | (pl.col("value") <= 0),
         MacroRefusal.NO_SESSION: pl.col("at").is_null(),
-        MacroRefusal.IN_THE_FUTURE: pl.max_horizontal("at", "known_at") > imported_at,
+        # A rule may say that a value counts from later on than it is here.
+        MacroRefusal.IN_THE_FUTURE: (pl.col("at") > imported_at)
+        | (pl.col("is_known_given") & (pl.col("known_at") > imported_at)),
         MacroRefusal.KNOWN_TOO_EARLY: pl.col("known_at") < pl.col("at"),
         MacroRefusal.CONTRADICTION: n_values > 1,
         MacroRefusal.DUPLICATE: pl.int_range(pl.len()).over([*of_one, "value"]) > 0,

@@ -157,11 +157,13 @@ def fetch_headlines(
         It refuses the question.
     """
     counts, refused, n_pages = WriteCounts(), list[pl.DataFrame](), 0
-    # The environment may name a proxy, which would see nothing of a request but its host.
+    is_encrypted = config.address.startswith("https:")
     with httpx.Client(
         headers={"X-Api-Key": key.get_secret_value()},
         timeout=config.timeout_seconds,
         follow_redirects=False,
+        # A proxy that the environment names would read what is not encrypted.
+        trust_env=is_encrypted,
     ) as http:
         client = _Client(http, config, wait)
         for symbol, words in question.words.items():

@@ -23,6 +23,7 @@ def test_the_wheel_holds_the_four_packages_and_their_data(tmp_path: Path) -> Non
     assert tops == {"sensequant", "flows", "tasks", "blocks", "deployments"}
     assert "sensequant/market/nse_closures.csv" in names
     assert "sensequant/context/finance_lexicon.csv" in names
+    assert "sensequant/context/macro_series.csv" in names
     assert "sensequant/stress/scenarios.yaml" in names
     assert "deployments/universes/nifty100.yaml" in names
     assert "deployments/server.env" in names

@@ -187,6 +187,31 @@ def test_a_later_file_that_says_otherwise_was_not_known_before(
     assert [value_at(store, "USDINR", day) for day in days] == [83, 83, 85]
 
 
+def test_a_value_that_is_taken_back_counts_again(store: ContextStore, tmp_path: Path) -> None:
+    """The first value, delivered again after a correction, is the latest word."""
+    for day, value in ((3, 83), (4, 85), (5, 83)):
+        at = datetime(2024, 1, day, tzinfo=UTC)
+        bring(store, tmp_path, "date,value", f"2024-01-02,{value}", at=at)
+
+    days = [date(2024, 1, day) for day in (2, 3, 4, 5)]
+    assert [value_at(store, "USDINR", day) for day in days] == [83, 83, 85, 83]
+
+
+def test_a_value_may_be_here_before_its_rule_lets_it_count(
+    store: ContextStore, tmp_path: Path
+) -> None:
+    """It is kept, and counts when the rule says; a release that is still to come is refused."""
+    noon = datetime(2024, 1, 2, 8, 30, tzinfo=UTC)
+    lines = ("date,value", "2024-01-02,83")
+    counts, _ = bring(store, tmp_path, *lines, at=noon)
+    later = ("date,value,released_at", "2024-01-02,7.1,2024-01-02 21:00:00")
+    _, refused = bring(store, tmp_path, *later, at=noon, name="in10y.csv")
+
+    assert counts == WriteCounts(n_added=1)
+    assert store.read(MACRO, "USDINR")["known_at"][0] == datetime(2024, 1, 2, 9, 30, tzinfo=UTC)
+    assert refused == [("2024-01-02", "in_the_future")]
+
+
 def test_holes_are_told_and_stay_holes(store: ContextStore, tmp_path: Path) -> None:
     """Sessions without a value are recorded; one counts while it is fresh, then nothing does."""
     _, refused = bring(store, tmp_path, "date,value", "2024-01-02,83", "2024-01-12,84")
