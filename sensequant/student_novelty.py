@@ -17,6 +17,8 @@ distance in multiples of the training rows' own 99th percentile. Columns count a
 independent; what is novel only in how columns go together is not seen.
 """
 
+from functools import cached_property
+
 import numpy as np
 from pydantic import model_validator
 
@@ -79,8 +81,9 @@ class NoveltyReference(Record):
         features
             Shape (n_rows, n_columns); NaN is missing.
         """
-        return self._measure().of(features) / self.distance_p99
+        return self._measure.of(features) / self.distance_p99
 
+    @cached_property
     def _measure(self) -> "_Measure":
         return _Measure(
             np.array(self.median, dtype=np.float64),

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import date
 from typing import Any, cast
 
 import lightgbm
@@ -431,6 +432,20 @@ def test_a_feature_matrix_is_by_name_with_nan_for_null() -> None:
     assert matrix.flags.c_contiguous
     with pytest.raises(RecordError, match="vwap"):
         feature_matrix(frame, ["a", "vwap"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.5, None], [3, 2**53 + 1], [True, False], ["1.5", "-2"], [date(2024, 1, 2), None]],
+    ids=lambda values: type(values[0]).__name__,
+)
+def test_one_row_is_read_as_among_many(values: list[object]) -> None:
+    """A single row goes another way, and says the same to the last bit, whatever its types."""
+    frame = pl.DataFrame({"a": values, "b": [0.1 + 0.2, float("nan")]})
+    many = feature_matrix(frame, ["b", "a"])
+
+    for number, row in enumerate(many):
+        np.testing.assert_array_equal(feature_matrix(frame[number], ["b", "a"]), row[None])
 
 
 def _asked_of_lightgbm(monkeypatch: pytest.MonkeyPatch, config: BoosterConfig) -> dict[str, Any]:
