@@ -211,11 +211,14 @@ def slice_window(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
 
 def feature_rows(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     """Return the rows with at least one of the feature `columns`, labelled or not."""
+    # Counts of nulls are at hand; an expression over all columns takes forty times as long.
+    if any(rows.get_column(name).null_count() == 0 for name in columns):
+        return rows
     return rows.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in columns))
 
 
 def count_funnel(
-    rows: pl.DataFrame, columns: tuple[str, ...], *, split: Split | None = None
+    rows: pl.DataFrame, with_features: pl.DataFrame, *, split: Split | None = None
 ) -> WindowFunnel:
     """Count the rows of one window at every step.
 
@@ -223,12 +226,11 @@ def count_funnel(
     ----------
     rows
         Features joined with labels (`sensequant.labels`), one window of one symbol.
-    columns
-        Feature columns.
+    with_features
+        `feature_rows` of these rows, which whoever counts needs, too.
     split
-        Split of the labelled rows among `feature_rows(rows, columns)`; None where none was made.
+        Split of the labelled rows among those with features; None where none was made.
     """
-    with_features = feature_rows(rows, columns)
     reasons = with_features["unlabelled_reason"]
     label = with_features["label"]
     return WindowFunnel(

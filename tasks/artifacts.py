@@ -95,7 +95,7 @@ def show_units(record: StageRecord, units: Iterable[UnitRecord]) -> None:
 
 
 def show_known(run_id: str, stage: Stage, units: Iterable[UnitRecord]) -> None:
-    """Show every unit that was not done because its result was known, and which run made it."""
+    """Show every unit that was not done because its result was known, and which run found it."""
     create_table_artifact(
         key=f"{_key(stage)}-cached",
         table=[
@@ -107,7 +107,7 @@ def show_known(run_id: str, stage: Stage, units: Iterable[UnitRecord]) -> None:
             }
             for unit in units
         ],
-        description=f"what {stage} of {run_id} did not do again",
+        description=f"what {stage} of {run_id} had not to do, because its result was known",
     )
 
 

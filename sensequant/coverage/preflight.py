@@ -294,9 +294,10 @@ def _window_forecast(
     if window.symbol in rows:
         columns = model_columns(config.features)
         own = slice_window(rows[window.symbol], window)
-        funnel = count_funnel(own, columns)
+        with_features = feature_rows(own, columns)
+        funnel = count_funnel(own, with_features)
         n_bars, n_labelled = funnel.n_bars, funnel.n_labelled
-        labelled = feature_rows(own, columns).drop_nulls("label")
+        labelled = with_features.drop_nulls("label")
         reason = reason or funnel_skip(funnel, config.windows)
         if config.teacher.scope == POOLED:
             # A teacher of all symbols takes whatever rows a symbol has.

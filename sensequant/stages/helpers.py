@@ -12,6 +12,7 @@ helper ends when the process that started it has no more orders, or is gone.
 import builtins
 import contextlib
 import ctypes
+import gc
 import queue
 import signal
 import subprocess
@@ -185,6 +186,8 @@ def serve(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    # What is loaded by now stays; looking through all of it for garbage again and again is waste.
+    gc.freeze()
     with Connection(descriptor) as pipe, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             order = Order.model_validate_json(pipe.recv_bytes())

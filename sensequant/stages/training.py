@@ -64,6 +64,7 @@ __all__ = [
     "digest_of_rows",
     "planned_teachers",
     "prepare_rows",
+    "skip_of",
     "teacher_key",
     "threads_of",
     "train_window",
@@ -149,12 +150,13 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
     # A window that is skipped this time must not keep the teacher of an earlier attempt.
     shutil.rmtree(folder, ignore_errors=True)
     rows = window_rows(run, window)
-    funnel = count_funnel(rows, columns)
+    # A row without any feature cannot teach; the funnel does not count it either.
+    with_features = feature_rows(rows, columns)
+    funnel = count_funnel(rows, with_features)
     _require_trainable(planned, funnel, run)
     note_fit(run)
     result = train_teacher(
-        # A row without any feature cannot teach; the funnel does not count it either.
-        _weighted(feature_rows(rows, columns), run),
+        _weighted(with_features, run),
         columns=columns,
         config=run.config.teacher,
         min_samples=run.config.windows.min_samples,
@@ -191,6 +193,34 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         sha256=sha256_of_bytes(text),
         seconds=0.0,
     )
+
+
+def skip_of(run: Run, symbol: str, short: str) -> WindowSkippedError | None:
+    """Return why a window has no teacher, where the plan or the number of its bars says so.
+
+    Of a window that is not skipped for these it is found by its training whether it has one;
+    counting the labels of all windows in advance would take longer than it spares.
+
+    Parameters
+    ----------
+    run
+        The run.
+    symbol, short
+        As `train_window`.
+    """
+    planned, columns = run.window(symbol, short), model_columns(run.config.features)
+    try:
+        rows = window_rows(run, planned.window)
+    except WindowSkippedError:
+        # Its symbol has no features, which the unit says.
+        return None
+    if planned.skip is None and rows.height >= run.config.windows.min_samples:
+        return None
+    try:
+        _require_trainable(planned, count_funnel(rows, feature_rows(rows, columns)), run)
+    except WindowSkippedError as error:
+        return error
+    return None
 
 
 def teacher_key(run: Run, given: Mapping[str, Any]) -> str:
@@ -320,7 +350,7 @@ def _weighted(rows: pl.DataFrame, run: Run) -> pl.DataFrame:
     weights[rows["label"].is_not_null().to_numpy()] = uniqueness_weights(
         *(labelled[name].to_numpy() for name in keys)
     )
-    return rows.with_columns(pl.Series(WEIGHT, weights).fill_nan(None))
+    return rows.with_columns(pl.Series(WEIGHT, weights, nan_to_null=True))
 
 
 def _tables(run: Run, window: Window) -> list[Path]:

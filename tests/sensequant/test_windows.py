@@ -267,7 +267,7 @@ def test_the_funnel_counts_every_step() -> None:
     split = Split(train=np.array([0]), validation=np.array([1]), purged=np.array([], dtype=int))
 
     assert feature_rows(rows, COLUMNS)["label"].count() == 2
-    assert count_funnel(rows, COLUMNS) == WindowFunnel(
+    assert count_funnel(rows, feature_rows(rows, COLUMNS)) == WindowFunnel(
         n_bars=8,
         n_feature_rows=7,
         n_labelled=2,
@@ -279,13 +279,14 @@ def test_the_funnel_counts_every_step() -> None:
         n_unlabelled_missing_benchmark=1,
     )
     assert set(rows["unlabelled_reason"].drop_nulls()) == set(UNLABELLED_REASONS)
-    counted = count_funnel(rows, COLUMNS, split=split)
+    counted = count_funnel(rows, feature_rows(rows, COLUMNS), split=split)
     assert (counted.n_train, counted.n_validation, counted.n_purged) == (1, 1, 0)
 
 
 def test_an_empty_window_has_an_empty_funnel() -> None:
     """No rows: every count is zero, and a split was not made."""
-    funnel = count_funnel(_rows()[:0], COLUMNS)
+    nothing = _rows()[:0]
+    funnel = count_funnel(nothing, nothing)
 
     assert (funnel.n_bars, funnel.n_labelled, funnel.n_train) == (0, 0, None)
 

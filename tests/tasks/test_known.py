@@ -10,7 +10,8 @@ from sensequant.errors import RecordError
 from sensequant.records import Outcome, digest_of
 from sensequant.reuse import remember
 from sensequant.runs import RunFolder, Stage
-from sensequant.stages.context import Run
+from sensequant.stages import training
+from sensequant.stages.context import Run, load_run
 from sensequant.storage import sha256_of, write_atomically
 from sensequant.telemetry import read_events
 from sensequant.units import UnitRecord
@@ -148,3 +149,35 @@ def test_what_cannot_be_looked_up_is_left(
 
     assert found(take(ingested, TEACHERS, windows)).left == windows
     assert shown == []
+
+
+def test_a_window_of_few_bars_is_skipped_without_a_task(
+    ingested: RunFolder, shown: list[UnitRecord]
+) -> None:
+    """Told once as skipped, as its training would tell it; the next attempt finds that noted."""
+    run = load_run(ingested)
+    training.prepare_rows(run)
+    windows = planned_teachers(ingested.run_id)
+    *trained, few = windows.names
+    with pytest.raises(training.WindowSkippedError) as skipped:
+        training.train_window(run, "SIM01", few)
+    leftover = ingested.teacher(run.window("SIM01", few).window.label) / "labels.parquet"
+    write_atomically(leftover, b"of an earlier attempt")
+
+    first = take(ingested, TEACHERS, windows)
+    again = take(ingested, TEACHERS, windows)
+
+    assert found(first).left == PlannedWindows(["SIM01"] * len(trained), trained)
+    (record,) = found(first).records
+    assert (record.name, record.outcome) == (f"teacher SIM01 {few}", Outcome.SKIPPED)
+    assert (record.reason, record.error_message) == ("insufficient_samples", str(skipped.value))
+    assert not leftover.exists()
+    assert shown == [record, record]
+    assert (first.name, again.name) == ("Completed", "Cached")
+    assert first.message == (
+        "0 of 3 windows, 0 of them made by other runs; 1 have nothing to learn from"
+    )
+    assert again.message == "1 of 3 windows, 0 of them made by other runs"
+    events = [each for each in read_events(ingested.telemetry) if each["event"] == "unit_ended"]
+    told = [each["is_cached"] for each in events if each["name"] == record.name]
+    assert told == [False, True]
