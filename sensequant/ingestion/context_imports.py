@@ -4,7 +4,7 @@ Belongs here: the question, and which importer answers it. Does not belong here:
 files (`sensequant.context`).
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,7 +22,7 @@ from sensequant.context.store import REFUSED_SCHEMA, ContextStore, WriteCounts
 from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.ingestion.places import context_store_at, store_at
 from sensequant.market.intervals import DAILY
-from sensequant.market.sessions import SessionCalendar, nse_calendar
+from sensequant.market.sessions import IST, SessionCalendar, nse_calendar
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.store import BarStore
 from sensequant.market.symbols import validate_symbol
@@ -144,7 +144,11 @@ def _index_bars(
     counts = WriteCounts()
     for name in names:
         table = bars.read(name, interval=DAILY, final_only=True)
-        closes = [calendar.closes(session) for session in table["session"]]
+        # A session whose hours nobody knows was over at the end of its day.
+        closes = [
+            calendar.closes(session) or datetime.combine(session, time(23, 59, 59), IST)
+            for session in table["session"]
+        ]
         rows = table.select(
             symbol=pl.lit(name),
             at=pl.Series(closes, dtype=MACRO.schema["at"]),
@@ -152,6 +156,6 @@ def _index_bars(
             source=pl.lit("index_bars"),
             is_simulated="is_simulated",
             value="close",
-        ).drop_nulls("at")
+        )
         counts += store_macro(store, rows.cast(MACRO.schema), written_at=at)
     return ImportReport(len(names), counts, REFUSED_SCHEMA.to_frame(), tuple(names))

@@ -20,9 +20,12 @@ from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError
 from sensequant.features.registry import fed_families
 from sensequant.features.spec import Family
+from sensequant.ingestion.context_imports import ContextImport, import_context
 from sensequant.ingestion.places import context_store_at
+from sensequant.market.intervals import DAILY
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
+from sensequant.market.symbols import NIFTY50
 from sensequant.runs import Stage
 from sensequant.settings import TrainingConfig
 from sensequant.stages.context import Run, RunSettings
@@ -210,6 +213,24 @@ def test_a_flag_without_data_stops_before_training(
 def test_a_run_without_the_flag_keeps_no_context(whole: Run) -> None:
     """What is not fed is not frozen."""
     assert not whole.folder.context(Family.DEPTH).parent.exists()
+
+
+def test_bars_of_an_index_become_a_series_known_at_its_closes(copied: Run) -> None:
+    """Every final close of NIFTY 50 that the run's market has, marked as invented; once."""
+    asked = ContextImport(kind="index_bars", source=copied.request.source)
+
+    first = import_context(copied.folder.home, asked, at=AT)
+    again = import_context(copied.folder.home, asked, at=AT)
+
+    bars = copied.store.read(NIFTY50, interval=DAILY, final_only=True)
+    rows = copied.context_store.read(MACRO, NIFTY50)
+    assert NIFTY50 in first.symbols
+    assert again.counts.n_added == again.counts.n_corrected == 0
+    assert rows["value"].equals(bars["close"].rename("value"))
+    known = dict(zip(bars["session"], rows["known_at"], strict=True))
+    assert all(at == (CALENDAR.closes(day) or at) for day, at in known.items())
+    assert rows["known_at"].equals(rows["at"].rename("known_at"))
+    assert rows["is_simulated"].all()
 
 
 def test_real_context_is_one_and_simulated_context_apart(tmp_path: Path) -> None:
