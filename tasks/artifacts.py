@@ -21,6 +21,7 @@ from prefect.artifacts import (
 
 from blocks.environment import environment_now
 from blocks.pages import publish_report
+from sensequant.capture.options import OptionSnapshotReport
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
@@ -47,6 +48,7 @@ __all__ = [
     "show_findings",
     "show_known",
     "show_markdown",
+    "show_options",
     "show_progress",
     "show_readiness",
     "show_run",
@@ -274,6 +276,29 @@ def show_capture(report: DepthCaptureReport) -> None:
             }
         ),
         description=f"order books of {report.session}, from {report.source}",
+    )
+
+
+def show_options(report: OptionSnapshotReport) -> None:
+    """Show what a snapshot of option chains brought, and why prices imply no volatility."""
+    create_table_artifact(
+        key="options",
+        table=_figures(
+            {
+                "from": report.begun_at,
+                "to": report.ended_at,
+                "rate of interest in a year": report.rate_frac,
+                "rate of dividends in a year": report.dividend_frac,
+                **{f"contracts on {name}": n for name, n in report.n_contracts.items()},
+                "contracts with a volatility": report.n_volatilities,
+                **{f"without: {name}": n for name, n in report.n_without.items()},
+                **{f"refused: {name}": n for name, n in report.n_refused.items()},
+                "without options": ", ".join(report.without_options) or None,
+                "calls used": report.n_calls,
+                "marked as simulated": "yes" if report.is_simulated else "no",
+            }
+        ),
+        description=f"options in the session of {report.session}, from {report.source}",
     )
 
 

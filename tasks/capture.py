@@ -1,4 +1,4 @@
-"""The task that listens to order books, and what it shows of it.
+"""Tasks that ask the vendor for what is known beside the bars, and what they show of it.
 
 Belongs here: opening, progress, the table at the end. Does not belong here: the capture
 (`sensequant.capture`). One attempt each: what was missed is a gap, which a retry would not fill.
@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING
 from prefect import task
 
 from blocks.environment import UNIVERSES_FOLDER, Environment
-from sensequant.capture.opening import capture_parts
+from sensequant.capture.opening import breeze_of, capture_parts
+from sensequant.capture.options import (
+    OptionSnapshotReport,
+    OptionSnapshotRequest,
+    take_snapshot,
+)
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.capture.request import DepthCaptureRequest
 from sensequant.capture.session import DepthCapture, Progress
 from sensequant.ingestion.places import context_store_at
 from sensequant.market.selection import selected_symbols
 from sensequant.market.sessions import session_date_of
-from tasks.artifacts import show_capture, show_progress
+from tasks.artifacts import show_capture, show_options, show_progress
 from tasks.sources import intake_of, live_timing
 from tasks.telling import say, utc_now
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["listen_to_depth"]
+__all__ = ["listen_to_depth", "look_at_options"]
 
 _TOLD_EVERY_SECONDS = 60.0
 
@@ -51,6 +56,23 @@ def listen_to_depth(asked: DepthCaptureRequest) -> DepthCaptureReport:
         refused=sum(report.n_refused.values()),
         gaps=sum(report.n_gaps.values()),
         connections=report.n_connections,
+    )
+    return report
+
+
+@task(task_run_name="look at options")
+def look_at_options(asked: OptionSnapshotRequest) -> OptionSnapshotReport:
+    """Store what the option chains say now."""
+    context = intake_of(asked.source)
+    store = context_store_at(Environment().home, asked.source)
+    report = take_snapshot(asked, breeze_of(context), store, calendar=context.calendar)
+    show_options(report)
+    say(
+        "options looked at",
+        is_warning=bool(report.without_options),
+        contracts=sum(report.n_contracts.values()),
+        volatilities=report.n_volatilities,
+        calls=report.n_calls,
     )
     return report
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 
 from sensequant.errors import ConfigError
-from sensequant.market.sessions import IST
+from sensequant.market.sessions import IST, nse_calendar, session_date_of
 
-__all__ = ["Clock", "SettableClock", "next_midnight", "wall_time"]
+__all__ = ["Clock", "SettableClock", "is_open", "next_midnight", "wall_time"]
 
 Clock = Callable[[], datetime]
 """Returns the present instant, aware."""
@@ -68,6 +68,16 @@ class SettableClock:
 def wall_time(now: datetime) -> datetime:
     """Return the wall clock time in India at an instant, without a zone."""
     return now.astimezone(IST).replace(tzinfo=None)
+
+
+def is_open(now: datetime) -> bool:
+    """Return whether a session with known hours runs at an instant."""
+    calendar = nse_calendar()
+    today = session_date_of(now)
+    if not calendar.is_session(today):
+        return False
+    opened, closed = calendar.opens(today), calendar.closes(today)
+    return opened is not None and closed is not None and opened <= now < closed
 
 
 def next_midnight(now: datetime) -> datetime:

@@ -21,12 +21,11 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as SocketRefusal
 
 from sensequant.breeze_simulator.access import Access
-from sensequant.breeze_simulator.clock import Clock
+from sensequant.breeze_simulator.clock import Clock, is_open
 from sensequant.breeze_simulator.directory import Directory
 from sensequant.breeze_simulator.faults import Faults
 from sensequant.breeze_simulator.market import MarketFeed, snapshot
 from sensequant.breeze_simulator.quotes import TICK_INR, on_tick
-from sensequant.market.sessions import nse_calendar, session_date_of
 
 __all__ = ["N_LEVELS", "DepthStream"]
 
@@ -97,6 +96,11 @@ class DepthStream:
         self._rooms: dict[str, set[str]] = {}
         self._last: dict[str, tuple[datetime, float | None]] = {}
         self.n_sent: Counter[str] = Counter()
+        """Ticks that were sent, by room."""
+
+        self.cut_at: list[datetime] = []
+        """When a connection was cut."""
+
         server: Any = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
         self._sockets = cast("_Sockets", server)
         self._sockets.on("connect", self._connect)
@@ -153,6 +157,7 @@ class DepthStream:
                 number += 1
 
     async def _cut(self, sid: str) -> None:
+        self.cut_at.append(self._clock())
         # Without the farewell of the protocol, as a network does it: a client comes back by itself.
         transport = self._sockets.manager.eio_sid_from_sid(sid, "/")
         connection = self._sockets.eio.sockets[transport]
@@ -167,15 +172,16 @@ class DepthStream:
     def _made(self, room: str, *, number: int, now: datetime) -> tuple[str, list[object]] | None:
         token = room.removeprefix(_CHANNEL)
         listing = self._directory.of_token(token)
-        if not room.startswith(_CHANNEL) or listing is None or not _is_open(now):
+        if not room.startswith(_CHANNEL) or listing is None or not is_open(now):
             return None
-        last = self._last_price(listing.symbol, now)
+        last = self.last_price(listing.symbol, now)
         if last is None:
             return None
         levels = [_level(last, token, number, level) for level in range(N_LEVELS)]
         return listing.symbol, [room, int(now.timestamp()), levels]
 
-    def _last_price(self, symbol: str, now: datetime) -> float | None:
+    def last_price(self, symbol: str, now: datetime) -> float | None:
+        """Return the price around which the book of a symbol stands; None before it traded."""
         # Looking at the market takes a millisecond, and a price holds for the minute.
         minute = now.replace(second=0, microsecond=0)
         known = self._last.get(symbol)
@@ -247,15 +253,6 @@ def _as_rooms(rooms: object) -> set[str]:
         return {one for one in cast("list[object]", rooms) if isinstance(one, str)}
     # The SDK joins False where it found no token.
     return set()
-
-
-def _is_open(now: datetime) -> bool:
-    calendar = nse_calendar()
-    today = session_date_of(now)
-    if not calendar.is_session(today):
-        return False
-    opened, closed = calendar.opens(today), calendar.closes(today)
-    return opened is not None and closed is not None and opened <= now < closed
 
 
 def _level(last: float, token: str, number: int, level: int) -> list[object]:

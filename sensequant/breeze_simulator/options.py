@@ -11,13 +11,14 @@ has the vendor's shape and the arithmetic of options, no more.
 """
 
 import calendar
+import dataclasses
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from sensequant.breeze_simulator.clock import Clock, wall_time
+from sensequant.breeze_simulator.clock import Clock, is_open, wall_time
 from sensequant.breeze_simulator.directory import Directory
 from sensequant.breeze_simulator.market import MarketFeed, Snapshot, snapshot
 from sensequant.breeze_simulator.quotes import CIRCUIT_FRAC, TICK_INR, on_tick
@@ -82,7 +83,11 @@ class OptionChain:
             *self._feed.indices(),
         )
         if listing is not None and is_known:
-            state = snapshot(self._feed, listing.symbol, now=self._clock())
+            now = self._clock()
+            state = snapshot(self._feed, listing.symbol, now=now)
+            if state is not None and is_open(now):
+                # An index has no minutes here; its options trade all the same.
+                state = dataclasses.replace(state, traded_at=now)
         if listing is None or state is None:
             return failure("No Data Found", outcome="unknown_code", status=200)
         if params.get("exchange_code", "").upper() != _EXCHANGES[0]:

@@ -143,6 +143,11 @@ class BreezeSimulator:
         """All calls since the start, or since `forget_calls`."""
         return self._service.log.all()
 
+    @property
+    def stream(self) -> DepthStream:
+        """The depth socket, which counts what it sends."""
+        return self._depth
+
     def forget_calls(self) -> None:
         """Empty the log of calls."""
         self._service.log.clear()

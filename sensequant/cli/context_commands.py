@@ -21,6 +21,7 @@ _Minutes = Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1_44
 _Seconds = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=86_400))]
 
 depth_app = App(name="depth", help="Order books of many levels.", group=_GROUP)
+options_app = App(name="options", help="Option chains and what they imply.", group=_GROUP)
 sentiment_app = App(name="sentiment", help="Headlines, scored.", group=_GROUP)
 macro_app = App(name="macro", help="Indices, exchange rate, yield, gold.", group=_GROUP)
 context_app = App(name="context", help="What is known beside the bars.", group=_GROUP)
@@ -29,6 +30,7 @@ context_app = App(name="context", help="What is known beside the bars.", group=_
 def register_context_commands(app: App) -> None:
     """Add the commands about context to the command line."""
     app.command(depth_app)
+    app.command(options_app)
     app.command(sentiment_app)
     app.command(macro_app)
     app.command(context_app)
@@ -97,6 +99,45 @@ def capture_depth(
     chosen = source_of(source, default="breeze")
     asked = capture_request(symbols or SymbolArguments(), minutes, set_, chosen)
     return start_capture(asked, (place or Place()).environment(), is_verbose=verbose)
+
+
+@options_app.command(name="snapshot")
+def snapshot_options(
+    *,
+    symbols: str = "NIFTY",
+    expiry: str | None = None,
+    rate: Annotated[float, Parameter(validator=validators.Number(gte=-0.05, lte=0.5))] = 0.065,
+    dividend: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=0.5))] = 0.0,
+    source: SourceArguments | None = None,
+    place: Place | None = None,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Keep what the option chains say now, with the volatility that each price implies.
+
+    Exits with 1 if no contract was stored in an open session.
+
+    Parameters
+    ----------
+    symbols
+        Underlyings, separated by commas: NIFTY,RELIANCE.
+    expiry
+        Dates at which contracts end, separated by commas; the monthly ones when left out.
+    rate
+        Rate of interest in a year, a fraction.
+    dividend
+        Rate of dividends in a year, a fraction.
+    source
+        breeze, or breeze-simulator.
+    place
+        Where data and server are.
+    verbose
+        Show Prefect's log instead of progress bars.
+    """
+    from sensequant.cli.live_context import snapshot_request, start_snapshot  # noqa: PLC0415
+
+    chosen = source_of(source, default="breeze")
+    asked = snapshot_request(symbols, expiry, {"rate": rate, "dividend": dividend}, chosen)
+    return start_snapshot(asked, (place or Place()).environment(), is_verbose=verbose)
 
 
 @sentiment_app.command(name="import")

@@ -5,9 +5,10 @@ here: listening and asking (`sensequant.capture`).
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from blocks.environment import Environment
+from sensequant.capture.options import OptionSnapshotReport, OptionSnapshotRequest
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.capture.request import DepthCaptureRequest
 from sensequant.cli.asking import build_model, nested_settings
@@ -16,7 +17,7 @@ from sensequant.cli.flow_runs import execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts
 from sensequant.market.sources.build import SourceConfig
 
-__all__ = ["capture_request", "start_capture"]
+__all__ = ["capture_request", "snapshot_request", "start_capture", "start_snapshot"]
 
 
 def capture_request(
@@ -66,6 +67,70 @@ def start_capture(asked: DepthCaptureRequest, env: Environment, *, is_verbose: b
     )
     print_facts(console, [*_capture_facts(report), ("page", run.page or "none")])
     return 1 if report.stopped_by is not None or report.n_lost else 0
+
+
+def snapshot_request(
+    symbols: str, expiries: str | None, rates: Mapping[str, float], source: SourceConfig
+) -> OptionSnapshotRequest:
+    """Return what is asked; names and dates are separated by commas.
+
+    Raises
+    ------
+    ConfigError
+        A symbol is none, or a date is none.
+    """
+    given: dict[str, object] = {
+        "symbols": _listed(symbols),
+        "expiries": None if expiries is None else _listed(expiries),
+        "rate_frac": rates["rate"],
+        "dividend_frac": rates["dividend"],
+        "source": source,
+    }
+    return build_model(OptionSnapshotRequest, given, where="options")
+
+
+def start_snapshot(asked: OptionSnapshotRequest, env: Environment, *, is_verbose: bool) -> int:
+    """Keep option chains; print what they brought and return the exit code.
+
+    Raises
+    ------
+    SenseQuantError
+        The source is no vendor, or it did not deliver.
+    """
+    served = serve(env, is_verbose=is_verbose)
+    run = execute_flow(
+        "flows.snapshot_options:snapshot_options",
+        served,
+        telemetry=None,
+        is_verbose=is_verbose,
+        asked=asked,
+    )
+    console = console_for(sys.stdout)
+    if run.outcome == "skipped":
+        print_facts(console, [("outcome", "no session is open"), ("page", run.page or "none")])
+        return 0
+    report = run.returned(
+        OptionSnapshotReport, where="options snapshot", nothing="snapshot returned nothing"
+    )
+    facts: list[Fact] = [
+        ("session", str(report.session)),
+        *((f"contracts on {name}", str(n)) for name, n in report.n_contracts.items()),
+        ("with a volatility", str(report.n_volatilities)),
+        *((f"  without, {reason}", str(n)) for reason, n in report.n_without.items()),
+        ("refused", str(sum(report.n_refused.values()))),
+        *((f"  {reason}", str(n)) for reason, n in report.n_refused.items()),
+        ("without options", ", ".join(report.without_options) or "none"),
+        ("rates", f"interest {report.rate_frac:g}, dividends {report.dividend_frac:g} a year"),
+        ("calls", str(report.n_calls)),
+    ]
+    if report.is_simulated:
+        facts.append(("mark", "simulated: all of it is invented"))
+    print_facts(console, [*facts, ("page", run.page or "none")])
+    return 0 if report.n_contracts else 1
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _capture_facts(report: DepthCaptureReport) -> list[Fact]:

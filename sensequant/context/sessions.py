@@ -16,13 +16,15 @@ from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
 from sensequant.context.macro import MACRO
 from sensequant.context.macro_sessions import MACRO_SESSION_SCHEMA, macro_by_session
+from sensequant.context.option_sessions import OPTIONS_SESSION_SCHEMA, options_by_session
+from sensequant.context.options import OPTIONS
 from sensequant.context.store import ContextStore
 from sensequant.features.spec import Family
 from sensequant.market.sessions import SessionCalendar
 
 __all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
 
-KINDS = (DEPTH, DEPTH_GAPS, HEADLINES, MACRO)
+KINDS = (DEPTH, DEPTH_GAPS, HEADLINES, MACRO, OPTIONS)
 """Every kind of context that a store may hold."""
 
 
@@ -41,12 +43,17 @@ def _macro_of(store: ContextStore, series: str, decisions: pl.DataFrame) -> pl.D
     return macro_by_session(store.read(MACRO, series), decisions)
 
 
+def _options_of(store: ContextStore, symbol: str, decisions: pl.DataFrame) -> pl.DataFrame:
+    return options_by_session(store.read(OPTIONS, symbol), decisions)
+
+
 _Reader = Callable[[ContextStore, str, pl.DataFrame], pl.DataFrame]
 
 _READERS: Mapping[Family, tuple[_Reader, pl.Schema]] = {
     Family.DEPTH: (_depth_of, DEPTH_SESSION_SCHEMA),
     Family.SENTIMENT: (_sentiment_of, SENTIMENT_SESSION_SCHEMA),
     Family.MACRO: (_macro_of, MACRO_SESSION_SCHEMA),
+    Family.OPTIONS: (_options_of, OPTIONS_SESSION_SCHEMA),
 }
 
 _OF_ALL = {Family.MACRO: MACRO}

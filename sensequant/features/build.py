@@ -39,8 +39,8 @@ def build_features(
     config
         Which features.
     context
-        What is known beside the bars: index, volatility index, listings, depth, headlines, macro
-        series.
+        What is known beside the bars: index, volatility index, listings, depth, headlines, options,
+        macro series.
 
     Returns
     -------
@@ -102,13 +102,14 @@ def _require_data(bars: pl.DataFrame, families: frozenset[Family], context: Mark
 
 
 def _absent_data(bars: pl.DataFrame, context: MarketContext) -> Iterator[tuple[Family, str, str]]:
-    for family, table in (
-        (Family.DEPTH, context.depth),
-        (Family.SENTIMENT, context.sentiment),
-        (Family.MACRO, context.macro),
+    for family, table, command in (
+        (Family.DEPTH, context.depth, "depth import"),
+        (Family.SENTIMENT, context.sentiment, "sentiment import"),
+        (Family.OPTIONS, context.options, "options snapshot"),
+        (Family.MACRO, context.macro, "macro import"),
     ):
         if table is None or table.is_empty():
-            remedy = f"import some (sensequant {family} import) before the run is started"
+            remedy = f"bring some (sensequant {command}) before the run is started"
             yield family, f"no session with {family}", remedy
     indices = {"NIFTY 50": context.benchmark, "India VIX": context.vix}
     absent = [name for name, frame in indices.items() if frame is None or frame.is_empty()]

@@ -35,6 +35,12 @@ class MarketContext:
     sentiment
         What headlines said (`context.headline_sessions.SENTIMENT_SESSION_SCHEMA`), a row for each
         symbol and session with one. None where there is none.
+    options
+        What options said (`context.option_sessions.OPTIONS_SESSION_SCHEMA`), a row for each symbol
+        and session with a snapshot. None where there is none.
+    macro
+        What series said that belong to no symbol (`context.macro_sessions.MACRO_SESSION_SCHEMA`), a
+        row for each series and session that a value counts for. None where there is none.
 
     Raises
     ------
@@ -53,15 +59,24 @@ class MarketContext:
     depth: pl.DataFrame | None = None
     sentiment: pl.DataFrame | None = None
     macro: pl.DataFrame | None = None
+    options: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         for name, frame in (("benchmark", self.benchmark), ("vix", self.vix)):
             if frame is not None:
                 _require_closes(frame, name)
-        of_sessions = {"depth": self.depth, "sentiment": self.sentiment, "macro": self.macro}
-        for name, frame in of_sessions.items():
+        for name, frame in _sessions_of(self):
             if frame is not None:
                 _require_sessions(frame, name)
+
+
+def _sessions_of(context: MarketContext) -> tuple[tuple[str, pl.DataFrame | None], ...]:
+    return (
+        ("depth", context.depth),
+        ("sentiment", context.sentiment),
+        ("options", context.options),
+        ("macro", context.macro),
+    )
 
 
 NO_CONTEXT = MarketContext()

@@ -21,6 +21,7 @@ from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
 from sensequant.features.macro import MACRO_FEATURES, MACRO_HELPERS, MACRO_TABLE
 from sensequant.features.market import MARKET_FEATURES, MARKET_HELPERS, MARKET_TABLE
 from sensequant.features.momentum import MOMENTUM_FEATURES, MOMENTUM_HELPERS
+from sensequant.features.options import OPTION_FEATURES, OPTION_TABLE
 from sensequant.features.ranks import RANK_FEATURES
 from sensequant.features.regimes import REGIME_FEATURES
 from sensequant.features.sentiment import SENTIMENT_FEATURES, SENTIMENT_TABLE
@@ -57,6 +58,7 @@ _FEATURES: tuple[Feature, ...] = (
     *DEPTH_FEATURES,
     *SENTIMENT_FEATURES,
     *MACRO_FEATURES,
+    *OPTION_FEATURES,
     *REGIME_FEATURES,
 )
 
@@ -90,6 +92,7 @@ _TABLES: tuple[Table, ...] = (
     DEPTH_TABLE,
     SENTIMENT_TABLE,
     MACRO_TABLE,
+    OPTION_TABLE,
 )
 
 
@@ -172,6 +175,12 @@ class FeatureConfig(Config):
         description="Feed the rupee, the ten-year yield, gold and two sector indices as they were "
         "known, and how a symbol moves with the rupee; needs scale_free and imported macro series "
         "(yes or no, off by default).",
+    )
+    options: bool = Field(
+        default=False,
+        description="Feed what the options on the symbol said at the close: implied volatility, "
+        "its rank, skew and term structure, puts to calls, max pain; needs scale_free and "
+        "snapshots of option chains (yes or no, off by default).",
     )
     regimes: bool = Field(
         default=False,

@@ -33,6 +33,7 @@ class Family(StrEnum):
     DEPTH = "depth"
     SENTIMENT = "sentiment"
     MACRO = "macro"
+    OPTIONS = "options"
     REGIMES = "regimes"
     RANKS = "ranks"
     LEVELS = "levels"

@@ -45,7 +45,7 @@ def clock(home: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[SettableCloc
     ports = Ports(tick_seconds=0.02)
     with BreezeSimulator(feed, clock=clock, limits=UNLIMITED, ports=ports) as simulator:
         announce_simulator(home, simulator, market_digest=market_digest(SOURCE))
-        simulator._depth._last_price("SIM01", at)
+        simulator.stream.last_price("SIM01", at)
         clock.set(at)
         yield clock
         close_intakes()

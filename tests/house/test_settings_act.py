@@ -274,6 +274,7 @@ METHOD: dict[str, Case] = {
     "features.depth": Case(True, rows),
     "features.sentiment": Case(True, rows),
     "features.macro": Case(True, rows),
+    "features.options": Case(True, rows),
     "features.regimes": Case(True, rows),
     "features.levels": Case(True, rows),
     "features.listing": Case(False, rows),

@@ -52,6 +52,13 @@ class Listener:
         with self._more:
             assert self._more.wait_for(lambda: len(self.ticks) >= n_ticks, PATIENCE_SECONDS)
 
+    def wait_for_room(self, room: str) -> None:
+        """Wait until the last tick is one of this room."""
+        with self._more:
+            assert self._more.wait_for(
+                lambda: bool(self.ticks) and self.ticks[-1]["symbol"] == room, PATIENCE_SECONDS
+            )
+
     def stay_away(self) -> None:
         """Do not come back by itself when the connection is lost."""
         self._breeze.sio_rate_refresh_handler.sio.reconnection = False
@@ -124,6 +131,8 @@ def test_only_what_is_subscribed_is_sent(
     listener.wait_for(2)
     listener.unsubscribe(room_of(simulator, "SIM03"))
     listener.subscribe(room_of(simulator, "SIM02"))
+    # What was on its way comes first.
+    listener.wait_for_room(room_of(simulator, "SIM02"))
     listener.wait_for(len(listener.ticks) + 3)
 
     assert {tick["symbol"] for tick in listener.ticks} == {

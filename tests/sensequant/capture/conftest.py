@@ -84,7 +84,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     with made.simulator:
         # The first look at a market takes long, and the clock would run on meanwhile.
         for symbol in SYMBOLS:
-            made.simulator._depth._last_price(symbol, made.clock())
+            made.simulator.stream.last_price(symbol, made.clock())
         made.clock.set(NOON)
         yield made
 

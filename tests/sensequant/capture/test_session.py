@@ -65,7 +65,7 @@ def test_every_tick_of_a_session_is_stored(world: World, captured: Captured) -> 
     """
     world.clock.set(CLOSE - timedelta(seconds=6))
     report = captured(seconds=600)
-    sent = world.simulator._depth.n_sent
+    sent = world.simulator.stream.n_sent
 
     assert report.n_ticks == report.n_stored == sum(sent.values()) > 20
     for symbol in ("SIM02", "SIM03"):
@@ -117,7 +117,10 @@ def test_a_dropped_connection_is_a_gap_to_the_second(world: World, captured: Cap
     before, after = known.filter(known < at).max(), known.filter(known > at).min()
     assert isinstance(before, datetime)
     assert isinstance(after, datetime)
+    (cut,) = world.simulator.stream.cut_at
     assert reason == "not_connected"
+    # A second of this clock is a tenth of one.
+    assert timedelta(0) <= at - cut < timedelta(seconds=2)
     assert report.n_connections == 2
     assert (at - before).total_seconds() < 1.5
     assert at + timedelta(seconds=seconds) <= after
@@ -235,7 +238,7 @@ def test_a_disk_that_refuses_for_a_while_loses_nothing(
     report = captured(seconds=600)
 
     assert refusals == []
-    assert report.n_stored == report.n_ticks == sum(world.simulator._depth.n_sent.values())
+    assert report.n_stored == report.n_ticks == sum(world.simulator.stream.n_sent.values())
     assert report.n_most_waiting > 20
     assert books(world)["bid_quantity"].n_unique() == books(world).height
 

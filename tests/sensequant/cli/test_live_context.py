@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sensequant.capture.options import OptionSnapshotReport, OptionSnapshotRequest
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.capture.request import DepthCaptureRequest
 from sensequant.cli import live_context
@@ -109,3 +110,61 @@ def test_wrong_words_are_refused(asked: dict[str, Any], capsys: pytest.CaptureFi
         assert main(["depth", "capture", "--symbols", "RELIANCE", *words]) == 2
         assert capsys.readouterr().err
     assert "entry" not in asked
+
+
+SNAPSHOT = OptionSnapshotReport(
+    session=date(2024, 1, 16),
+    begun_at=datetime(2024, 1, 16, 9, 50, tzinfo=UTC),
+    ended_at=datetime(2024, 1, 16, 9, 51, tzinfo=UTC),
+    source="breeze_simulator",
+    is_simulated=True,
+    rate_frac=0.07,
+    dividend_frac=0.01,
+    n_contracts={"NIFTY50": 42},
+    n_volatilities=40,
+    n_without={"no_trade": 2},
+    n_refused={"duplicate": 1},
+    without_options=("NOSUCH",),
+    n_calls=4,
+)
+
+
+def test_a_snapshot_of_options_is_asked_for_and_told(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NIFTY is the name that the exchange uses; dates and rates reach the request."""
+    asked["run"] = Done(SNAPSHOT)
+    words = ["--symbols", "NIFTY,RELIANCE", "--expiry", "2024-01-25,2024-02-29", "--rate", "0.07"]
+
+    assert main(["options", "snapshot", *words, "--dividend", "0.01"]) == 0
+
+    request = asked["asked"]
+    assert asked["entry"] == "flows.snapshot_options:snapshot_options"
+    assert isinstance(request, OptionSnapshotRequest)
+    assert request.symbols == ("NIFTY50", "RELIANCE")
+    assert request.expiries == (date(2024, 1, 25), date(2024, 2, 29))
+    assert (request.rate_frac, request.dividend_frac) == (0.07, 0.01)
+    assert request.source.kind == "breeze"
+    said = capsys.readouterr().out
+    for fact in (
+        "contracts on NIFTY50: 42",
+        "with a volatility: 40\n  without, no_trade: 2",
+        "refused: 1\n  duplicate: 1",
+        "without options: NOSUCH",
+        "rates: interest 0.07, dividends 0.01 a year",
+        "mark: simulated",
+    ):
+        assert fact in said
+
+
+def test_the_exit_code_of_a_snapshot(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 where no session is open, 1 where nothing came, 2 for a date that is none."""
+    asked["run"] = Done(None, "skipped")
+    assert main(["options", "snapshot"]) == 0
+    assert "no session is open" in capsys.readouterr().out
+    assert asked["asked"].expiries is None
+    asked["run"] = Done(SNAPSHOT.model_copy(update={"n_contracts": {}}))
+    assert main(["options", "snapshot"]) == 1
+    assert main(["options", "snapshot", "--expiry", "soon"]) == 2

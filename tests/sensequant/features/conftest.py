@@ -9,6 +9,7 @@ import pytest
 
 from sensequant.context.depth_sessions import DEPTH_SESSION_SCHEMA
 from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA
+from sensequant.context.option_sessions import OPTIONS_SESSION_SCHEMA
 from sensequant.features.context import MarketContext
 from sensequant.market.sessions import nse_calendar
 
@@ -87,6 +88,7 @@ def make_context() -> ContextMaker:
             depth=_sessions_of(bars, DEPTH_SESSION_SCHEMA, rng),
             sentiment=_sessions_of(bars, SENTIMENT_SESSION_SCHEMA, rng),
             macro=_macro_of(sessions, rng),
+            options=_sessions_of(bars, OPTIONS_SESSION_SCHEMA, rng),
         )
 
     return make

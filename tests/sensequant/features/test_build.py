@@ -42,6 +42,7 @@ ALL = FeatureConfig(
     depth=True,
     sentiment=True,
     macro=True,
+    options=True,
     regimes=True,
 )
 OF_ONE_SYMBOL = ALL.model_copy(update={"ranks": False})
@@ -51,7 +52,7 @@ OF_MARKET = ALL.model_copy(update=dict.fromkeys(OF_CONTEXT, False))
 OF_BARS = OF_MARKET.model_copy(update={"ranks": False, "market_context": False, "regimes": False})
 """All families that need neither other symbols nor anything beside the bars."""
 
-CONTEXT = ("benchmark", "vix", "depth", "sentiment", "macro")
+CONTEXT = ("benchmark", "vix", "depth", "sentiment", "options", "macro")
 """Frames of the context."""
 
 SPECS = registered_features()

@@ -31,6 +31,7 @@ EVERYTHING = FeatureConfig(
     depth=True,
     sentiment=True,
     macro=True,
+    options=True,
     regimes=True,
 )
 DEFAULTS = {Family.TREND, Family.MOMENTUM, Family.VOLATILITY, Family.VOLUME, Family.LISTING}

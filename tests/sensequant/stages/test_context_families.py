@@ -206,7 +206,7 @@ def test_a_flag_without_data_stops_before_training(
     with_context: RunSettings, execute: Callable[..., Run], tmp_path: Path
 ) -> None:
     """Rows are not built; the error names the flag and the command that brings the data."""
-    with pytest.raises(ConfigError, match=r"features\.(\w+).*sensequant \1 import"):
+    with pytest.raises(ConfigError, match=r"features\.(\w+).*sensequant \1 (import|snapshot)"):
         execute(tmp_path, with_context, stages=TRAINED)
 
 
