@@ -75,7 +75,8 @@ def test_context_that_was_not_imported_is_refused(
     absent = replace(MarketContext(), **{family: frame[:0] if is_frame_there else None})
     some = replace(MarketContext(), **{family: frame[1:2]})
 
-    with pytest.raises(ConfigError, match=rf"features\.{family}.*sensequant {family} import"):
+    command = "snapshot" if family is Family.OPTIONS else "import"
+    with pytest.raises(ConfigError, match=rf"features\.{family}.*sensequant {family} {command}"):
         build_features(bars, config, absent)
 
     features = build_features(bars, config, some)
