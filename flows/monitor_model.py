@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from sensequant.release.deployment_records import EnvironmentName
-from sensequant.release.monitoring import Health, MonitorLimits
+from sensequant.release.monitoring import Health, MonitorLimits, RollbackOutcome
 from tasks.monitoring import look_at_model
 
 __all__ = ["monitor_model"]
@@ -20,11 +20,17 @@ def monitor_model(
 ) -> State[Any]:
     """Look at the model of an environment; ends as Degraded where a finding says so.
 
+    Where it is switched on, a degradation that is confirmed puts the former model back; the run
+    then ends as Rolled back.
+
     Args:
         environment: Whose model.
-        limits: From where on it counts as degraded.
+        limits: From where on it counts as degraded, and what follows.
     """
     report = look_at_model(environment, limits)
+    note = report.rollback
+    if note is not None and note.outcome is RollbackOutcome.DONE:
+        return Completed(name="Rolled back", message=note.words)
     names = {Health.DEGRADED: "Degraded", Health.UNKNOWN: "Too early to tell"}
     bad = [each.name for each in report.findings if each.health is Health.DEGRADED]
     return Completed(

@@ -365,6 +365,25 @@ def show_findings(report: MonitorReport) -> None:
         ],
         description=f"{report.run_id} in {report.environment}: {report.health}",
     )
+    if not report.alerts:
+        return
+    create_table_artifact(
+        key="alerts",
+        table=[
+            {
+                "alert": each.name,
+                "since": str(each.since),
+                "session hours": f"{each.session_hours:.2f}",
+                "observations": str(each.n_observations),
+                "limit": _shown(each.limit),
+                "figure": "none" if each.figure is None else _with_interval(each.figure),
+                "told now": "yes" if each.is_told else "no, it was told before",
+            }
+            for each in report.alerts
+        ],
+        description="automatic rollback: "
+        + ("off" if report.rollback is None else report.rollback.words),
+    )
 
 
 def show_readiness(found: Readiness) -> None:

@@ -22,6 +22,8 @@ class Happening(StrEnum):
     THRESHOLD_EXCEEDED = "sensequant.threshold-exceeded"
     CANDIDATE_READY = "sensequant.candidate-ready"
     SESSION_EXPIRING = "sensequant.session-expiring"
+    MODEL_DEGRADED = "sensequant.model-degraded"
+    ROLLED_BACK = "sensequant.rolled-back"
 
 
 def announce(happening: Happening, *, subject: str, message: str) -> None:

@@ -11,7 +11,7 @@ from blocks.environment import Environment
 from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.output import print_facts, print_table
 from sensequant.release.deployment_records import EnvironmentName
-from sensequant.release.monitoring import Health, MonitorLimits
+from sensequant.release.monitoring import Alert, Health, MonitorLimits
 from sensequant.stages.monitoring import monitor
 
 __all__ = ["show_health"]
@@ -51,7 +51,18 @@ def show_health(
             ("deployed", f"{report.deployed_at:%Y-%m-%d %H:%M} UTC"),
             ("health", report.health.value),
         ]
+        facts += [(f"alert {each.name}", _alert(each)) for each in report.alerts]
+        if report.rollback is not None:
+            note = report.rollback
+            facts.append(("automatic rollback", f"{note.outcome}: {note.words}"))
         if report.is_simulated:
             facts.append(("bars", "simulated: no figure tells anything about a real market"))
         print_facts(console, facts)
     return 1 if report.health is Health.DEGRADED else 0
+
+
+def _alert(alert: Alert) -> str:
+    return (
+        f"since {alert.since:%Y-%m-%d %H:%M} UTC, in {alert.n_observations} observations over "
+        f"{alert.session_hours:.2f} session hours"
+    )

@@ -135,14 +135,15 @@ def monitor(
 ) -> int:
     """Look at the model of an environment: what it said since, and what that was worth.
 
-    Exits with 1 where a finding says that it is degraded.
+    Exits with 1 where a finding says that it is degraded. Nobody else is told; the deployment
+    monitor-model tells.
 
     Parameters
     ----------
     env
         Whose model.
     settings
-        One limit: max_drifted_frac=0.5; may be repeated.
+        One limit: max_drifted_frac=0.5, or rollback.is_on=true; may be repeated.
     json
         Print everything as one JSON object.
     place

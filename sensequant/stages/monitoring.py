@@ -1,54 +1,77 @@
 """Watching a model that is used: what it said since it was deployed, and whether that still holds.
 
 Belongs here: the findings about a deployed model, each with what was expected, and their record.
-Does not belong here: scoring (`stages.scoring`, `stages.shadow`), measures (`evaluation`), moving
-models (`stages.promotion`), which is left to a person.
+Does not belong here: scoring (`stages.scoring`, `stages.shadow`), measures (`evaluation`), which
+alerts follow (`release.alerts`), putting the former model back (`stages.automatic_rollback`), which
+is left to a person unless that is switched on.
 
 A finding is fine, degraded, or unknown where the bars that arrived since cannot say it yet; too
 little to say is no alarm. The scores since the deployment and their outcomes, as far as they are
-known, are kept beside the report, so that every figure can be made again.
+known, are kept beside the report, so that every figure can be made again. Reports are never
+altered: together they are the history of the alerts.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from sensequant.errors import ConfigError, SenseQuantError
+from sensequant.boosting import feature_matrix
+from sensequant.errors import ConfigError, RecordError, SenseQuantError
 from sensequant.evaluation.figures import Figure
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.market.sessions import nse_calendar
+from sensequant.release.alerts import alerts_of
 from sensequant.release.deployment_records import Deployment, EnvironmentName, ShadowValidation
 from sensequant.release.limits import PromotionLimits
 from sensequant.release.models import Model
-from sensequant.release.monitoring import Finding, Health, MonitorLimits, MonitorReport
+from sensequant.release.monitoring import (
+    Alert,
+    Finding,
+    FindingName,
+    Health,
+    MonitorLimits,
+    MonitorReport,
+)
 from sensequant.runs import RunFolder
+from sensequant.stages.automatic_rollback import roll_back_if_confirmed
 from sensequant.stages.context import RunSettings, settings_at
 from sensequant.stages.moving import history_of
-from sensequant.stages.readiness import place_checks, student_checks
-from sensequant.stages.scoring import (
-    Scorers,
-    ScoringRequest,
-    deployed_model,
-    score_deployed,
-    scorers_of,
-)
-from sensequant.stages.shadow import figures_in_shadow, score_in_shadow
-from sensequant.storage import read_json, write_json, write_table
+from sensequant.stages.readiness import LoadStudent, load_safely, place_checks, student_checks
+from sensequant.stages.scoring import Scorers, deployed_model, scorers_of
+from sensequant.stages.shadow import figures_in_shadow, judge_rows, rows_in_shadow
+from sensequant.storage import locked, read_json, write_json, write_table
+from sensequant.student_drift import measure_drift
 from sensequant.student_file import read_student
+from sensequant.windows import POOLED
 
 __all__ = ["monitor"]
 
+Tell = Callable[[MonitorReport, Alert], None]
+"""Tells a person of one alert of a report."""
+
 _VALIDATION = "validation_summary.json"
+_CLOCKS_AGREE = timedelta(minutes=1)
 
 
 class _Told(NamedTuple):
     health: Health
     expected: str
     found: str
+    figure: Figure | None = None
+    limit: float | None = None
+
+
+class _Since(NamedTuple):
+    """What the model said since it was deployed; all None, and why, where that cannot be made."""
+
+    figures: ShadowValidation | None
+    rows: pl.DataFrame | None
+    drift: pl.DataFrame | None
+    why: str
 
 
 class _Watched(NamedTuple):
@@ -71,6 +94,8 @@ def monitor(
     *,
     at: datetime,
     registry: SecretStr | None = None,
+    tell: Tell | None = None,
+    load: LoadStudent = load_safely,
 ) -> MonitorReport:
     """Look at the model of an environment, and keep what was found below `monitoring/`.
 
@@ -81,50 +106,119 @@ def monitor(
     environment
         Where the model is used.
     limits
-        From where on it counts as degraded.
+        From where on it counts as degraded, and what follows.
     at
         Aware instant; of what a store says of later sessions, nothing is read.
     registry
         Address of the registry; None for the file below the home.
+    tell
+        Tells a person of an alert whose cool-down is over, after what was done about it; None tells
+        nobody, and the next one who can does.
+    load
+        Loads a student of the former model, before that is put back by itself.
 
     Raises
     ------
     ConfigError
-        Nothing is deployed there.
+        Nothing is deployed there, or a report was made at a later instant: the clock goes
+        backwards.
     RecordError, DigestMismatchError
-        The pointer or the model is damaged: that is for a rollback, not for a finding.
+        The pointer or the model is damaged: that is for a rollback, not for a finding. Or the
+        report before this one cannot be read.
     StorageError
         The report cannot be written.
     """
-    history = history_of(home, registry=registry)
-    watched = _watched(home, environment, limits, at, history)
-    since, rows, why = _scores_since(watched)
-    drift = _drift_since(watched, since)
-    validated = _validated_auc(watched)
+    folder = home / "monitoring" / environment
+    with locked(folder / "reports"):
+        former = _former(folder, at)
+        history = history_of(home, registry=registry)
+        watched = _watched(home, environment, limits, at, history)
+        since = _since(watched)
+        report = _reported(watched, since, former)
+        note = roll_back_if_confirmed(home, report, limits.rollback, load=load, registry=registry)
+        report = _with_told(report.model_copy(update={"rollback": note}), tell)
+        if since.rows is not None:
+            write_table(folder / "rows.parquet", since.rows)
+        write_json(folder / _file_of(at), report)
+    return report
+
+
+def _reported(watched: _Watched, since: _Since, former: MonitorReport | None) -> MonitorReport:
+    drift, validated = since.drift, _validated_auc(watched)
     findings = tuple(
         Finding(name=name, **look()._asdict())
-        for name, look in _looks(watched, since, why, drift, validated).items()
+        for name, look in _looks(watched, since, validated).items()
     )
-    report = MonitorReport(
-        environment=environment,
-        run_id=watched.model.record.run_id,
-        model_sha256=watched.model.sha256,
-        is_simulated=watched.model.record.is_simulated,
+    model = watched.model
+    # What was found of another deployment says nothing of this one.
+    if former is not None and (former.model_sha256, former.deployed_at) != (
+        model.sha256,
+        watched.deployed_at,
+    ):
+        former = None
+    return MonitorReport(
+        environment=watched.environment,
+        run_id=model.record.run_id,
+        model_sha256=model.sha256,
+        is_simulated=model.record.is_simulated,
         deployed_at=watched.deployed_at,
-        at=at,
+        at=watched.at,
         health=_together(findings),
         findings=findings,
-        since=since,
+        since=since.figures,
         validated_auc=validated,
         n_columns=0 if drift is None else drift.height,
         n_drifted=None if drift is None else _n_drifted(drift),
         largest_psi=None if drift is None else drift["psi"].max(),  # pyright: ignore[reportArgumentType]
+        alerts=alerts_of(
+            findings, former, watched.limits.cool_down_hours, nse_calendar(), at=watched.at
+        ),
+        told_at={} if former is None else former.told_at,
     )
-    folder = home / "monitoring" / environment
-    if rows is not None:
-        write_table(folder / "rows.parquet", rows)
-    write_json(folder / f"{at:%Y%m%dT%H%M%SZ}.json", report)
-    return report
+
+
+def _with_told(report: MonitorReport, tell: Tell | None) -> MonitorReport:
+    if tell is None:
+        quiet = tuple(alert.model_copy(update={"is_told": False}) for alert in report.alerts)
+        return report.model_copy(update={"alerts": quiet})
+    told = dict(report.told_at)
+    for alert in report.alerts:
+        if alert.is_told:
+            tell(report, alert)
+            told[alert.name] = report.at
+    return report.model_copy(update={"told_at": told})
+
+
+def _file_of(at: datetime) -> str:
+    return f"{at:%Y%m%dT%H%M%SZ}.json"
+
+
+def _former(folder: Path, at: datetime) -> MonitorReport | None:
+    """Return the last report before an instant."""
+    names = sorted(path.name for path in folder.glob("*Z.json"))
+    if names and names[-1] > _file_of(at + _CLOCKS_AGREE):
+        raise ConfigError(
+            "clock goes backwards",
+            where=str(folder),
+            expected=f"no report after {at:%Y-%m-%d %H:%M:%S} UTC",
+            found=names[-1],
+            remedy="set the clock of this machine right, or move the later reports away",
+        )
+    before = [folder / name for name in names if name < _file_of(at)]
+    return _read_report(before[-1]) if before else None
+
+
+def _read_report(path: Path) -> MonitorReport:
+    try:
+        return MonitorReport.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RecordError(
+            "report of a look at a model cannot be read",
+            where=str(path),
+            expected="a report of this version of sensequant",
+            found=str(error).splitlines()[0],
+            remedy="move it away: alerts then begin anew",
+        ) from error
 
 
 def _watched(
@@ -161,30 +255,27 @@ def _watched(
     )
 
 
-def _scores_since(
-    watched: _Watched,
-) -> tuple[ShadowValidation | None, pl.DataFrame | None, str]:
+def _since(watched: _Watched) -> _Since:
+    since = watched.deployed_at
     try:
-        rows = score_in_shadow(
-            watched.scorers,
-            watched.settings,
-            nse_calendar(),
-            since=watched.deployed_at,
-            until=watched.at,
+        features = rows_in_shadow(
+            watched.scorers, watched.settings, nse_calendar(), since=since, until=watched.at
         )
+        rows = judge_rows(watched.scorers, features)
     except SenseQuantError as error:
-        return None, None, str(error)
-    since = figures_in_shadow(rows, watched.settings.config, since=watched.deployed_at)
-    return since, rows, "no session has closed since the deployment"
+        return _Since(None, None, None, str(error))
+    figures = figures_in_shadow(rows, watched.settings.config, since=since)
+    drift = None if features.is_empty() else _drift_of(watched.scorers, features)
+    return _Since(figures, rows, drift, "no session has closed since the deployment")
 
 
-def _drift_since(watched: _Watched, since: ShadowValidation | None) -> pl.DataFrame | None:
-    if since is None or since.first_session is None or since.last_session is None:
-        return None
-    first, last = (date.fromisoformat(each) for each in (since.first_session, since.last_session))
-    request = ScoringRequest(start=first, end=last)
-    parts = score_deployed(watched.home, watched.environment, request).predictions.values()
-    return pl.concat([part.drift for part in parts])
+def _drift_of(scorers: Scorers, features: pl.DataFrame) -> pl.DataFrame:
+    parts: list[pl.DataFrame] = []
+    for owner in scorers.owners:
+        file = scorers.load(owner).file
+        mine = features if owner == POOLED else features.filter(symbol=owner)
+        parts.append(measure_drift(file.drift, file.columns, feature_matrix(mine, file.columns)))
+    return pl.concat(parts)
 
 
 def _validated_auc(watched: _Watched) -> Figure | None:
@@ -196,12 +287,8 @@ def _validated_auc(watched: _Watched) -> Figure | None:
 
 
 def _looks(
-    watched: _Watched,
-    since: ShadowValidation | None,
-    why: str,
-    drift: pl.DataFrame | None,
-    validated: Figure | None,
-) -> dict[str, Callable[[], _Told]]:
+    watched: _Watched, since: _Since, validated: Figure | None
+) -> dict[FindingName, Callable[[], _Told]]:
     students = student_checks(
         lambda: watched.model.students,
         lambda path, sha256: read_student(path, sha256=sha256),
@@ -215,12 +302,12 @@ def _looks(
         at=watched.at,
     )
     return {
-        "data": lambda: _exact(*places["data"]()),
-        "feature_schema": lambda: _exact(*students["feature_schema"]()),
-        "expiry": lambda: _exact(*students["expiry"]()),
-        "silence": lambda: _silence(since, why, watched.limits),
-        "scores": lambda: _scores(since, why, validated),
-        "drift": lambda: _drift(drift, watched.limits),
+        FindingName.DATA: lambda: _exact(*places["data"]()),
+        FindingName.FEATURE_SCHEMA: lambda: _exact(*students["feature_schema"]()),
+        FindingName.EXPIRY: lambda: _exact(*students["expiry"]()),
+        FindingName.SILENCE: lambda: _silence(since, watched.limits),
+        FindingName.SCORES: lambda: _scores(since, validated),
+        FindingName.DRIFT: lambda: _drift(since.drift, watched.limits),
     }
 
 
@@ -228,30 +315,32 @@ def _exact(is_passed: bool, expected: str, found: str) -> _Told:
     return _Told(Health.FINE if is_passed else Health.DEGRADED, expected, found)
 
 
-def _silence(since: ShadowValidation | None, why: str, limits: MonitorLimits) -> _Told:
+def _silence(since: _Since, limits: MonitorLimits) -> _Told:
     expected = f"at most {limits.max_silent_frac:.0%} of rows without a score"
-    if since is None or not since.n_rows:
-        return _Told(Health.UNKNOWN, expected, why)
-    silent = since.n_novel + since.n_expired
-    found = f"{silent} of {since.n_rows}: {since.n_novel} novel, {since.n_expired} expired"
-    is_fine = silent <= limits.max_silent_frac * since.n_rows
-    return _Told(Health.FINE if is_fine else Health.DEGRADED, expected, found)
+    figures = since.figures
+    if figures is None or not figures.n_rows:
+        return _Told(Health.UNKNOWN, expected, since.why)
+    silent = figures.n_novel + figures.n_expired
+    found = f"{silent} of {figures.n_rows}: {figures.n_novel} novel, {figures.n_expired} expired"
+    return _share(silent, figures.n_rows, limits.max_silent_frac, expected, found)
 
 
-def _scores(since: ShadowValidation | None, why: str, validated: Figure | None) -> _Told:
+def _scores(since: _Since, validated: Figure | None) -> _Told:
     floor = 0.5
     expected = "an AUC whose interval does not lie below one half"
     if validated is not None and validated.lower is not None:
         floor = max(floor, validated.lower)
         expected += f", nor below that of the validation, from {validated.lower:.3f} on"
-    if since is None:
-        return _Told(Health.UNKNOWN, expected, why)
-    auc = since.auc
+    if since.figures is None:
+        return _Told(Health.UNKNOWN, expected, since.why)
+    auc = since.figures.auc
     if auc.value is None or auc.upper is None or auc.lower is None:
         reason = auc.reason or "no interval"
-        return _Told(Health.UNKNOWN, expected, f"{since.n_realised} outcomes: {reason}")
+        words = f"{since.figures.n_realised} outcomes: {reason}"
+        return _Told(Health.UNKNOWN, expected, words, auc, floor)
     found = f"{auc.value:.3f} [{auc.lower:.3f}, {auc.upper:.3f}] over {auc.n} outcomes"
-    return _Told(Health.DEGRADED if auc.upper < floor else Health.FINE, expected, found)
+    health = Health.DEGRADED if auc.upper < floor else Health.FINE
+    return _Told(health, expected, found, auc, floor)
 
 
 def _drift(drift: pl.DataFrame | None, limits: MonitorLimits) -> _Told:
@@ -259,9 +348,14 @@ def _drift(drift: pl.DataFrame | None, limits: MonitorLimits) -> _Told:
     n_drifted = None if drift is None else _n_drifted(drift)
     if drift is None or n_drifted is None:
         return _Told(Health.UNKNOWN, expected, "too few rows since the deployment")
-    is_fine = n_drifted <= limits.max_drifted_frac * drift.height
     found = f"{n_drifted} of {drift.height} columns"
-    return _Told(Health.FINE if is_fine else Health.DEGRADED, expected, found)
+    return _share(n_drifted, drift.height, limits.max_drifted_frac, expected, found)
+
+
+def _share(part: int, whole: int, limit: float, expected: str, found: str) -> _Told:
+    figure = Figure(value=part / whole, n=whole, unit="fraction", reason="counted, no interval")
+    health = Health.FINE if part <= limit * whole else Health.DEGRADED
+    return _Told(health, expected, found, figure, limit)
 
 
 def _n_drifted(drift: pl.DataFrame) -> int | None:

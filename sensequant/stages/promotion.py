@@ -85,8 +85,21 @@ def promote_candidate(folder: RunFolder, order: Order) -> Deployment:
         return at_desk.deploy(intent, lambda: open_model(folder.home, model.sha256))
 
 
-def rollback_environment(home: Path, environment: EnvironmentName, order: Order) -> Deployment:
+def rollback_environment(
+    home: Path, environment: EnvironmentName, order: Order, *, instead_of: str | None = None
+) -> Deployment:
     """Put back the model that stood in an environment before the present one.
+
+    Parameters
+    ----------
+    home
+        Root of all data at rest.
+    environment
+        Where.
+    order
+        Who asks, and why.
+    instead_of
+        Digest of the model that must stand there now; None: whichever does.
 
     Raises
     ------
@@ -94,9 +107,11 @@ def rollback_environment(home: Path, environment: EnvironmentName, order: Order)
         The folder of that model is not what its name says, or this code cannot score with it;
         nothing has changed.
     RegistryError
-        Nothing stood there before, or registry and pointers contradict each other.
+        Nothing stood there before, another model stands there by now, or registry and pointers
+        contradict each other.
     """
     with desk(home, order) as at_desk:
+        _require_present(at_desk, environment, instead_of)
         former = _former(at_desk, environment)
         readiness = _look_at_former(at_desk, former)
         _require_ready(readiness)
@@ -188,6 +203,19 @@ def _stand(at_desk: Desk) -> Stand:
         deployment=deployment,
         model=at_desk.staged_model,
         shadow=shadow_of_staged,
+    )
+
+
+def _require_present(at_desk: Desk, environment: EnvironmentName, model_sha256: str | None) -> None:
+    current = at_desk.registry.deployments.current(environment)
+    if model_sha256 is None or current is None or current.model_sha256 == model_sha256:
+        return
+    raise RegistryError(
+        "another model stands there by now",
+        where=environment,
+        expected=model_sha256,
+        found=f"{current.model_sha256}, deployment {current.number} by {current.actor}",
+        remedy="look at that one first",
     )
 
 

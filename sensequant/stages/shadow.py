@@ -23,7 +23,13 @@ from sensequant.stages.context import RunSettings
 from sensequant.stages.scoring import Scorers, stored_market
 from sensequant.windows import POOLED
 
-__all__ = ["figures_in_shadow", "score_in_shadow", "validate_in_shadow"]
+__all__ = [
+    "figures_in_shadow",
+    "judge_rows",
+    "rows_in_shadow",
+    "score_in_shadow",
+    "validate_in_shadow",
+]
 
 _KEYS = ("symbol", "session", "session_number")
 _OUTCOME = ("label", "forward_return")
@@ -105,6 +111,25 @@ def score_in_shadow(
         symbol, session, session_number, label, forward_return, score, probability, novelty,
         reason; by session and symbol. What is not known is null.
     """
+    rows = rows_in_shadow(scorers, settings, calendar, since=since, until=until)
+    return judge_rows(scorers, rows)
+
+
+def rows_in_shadow(
+    scorers: Scorers,
+    settings: RunSettings,
+    calendar: SessionCalendar,
+    *,
+    since: datetime,
+    until: datetime,
+) -> pl.DataFrame:
+    """Return features, and labels where they are known, of the sessions that closed in between.
+
+    Returns
+    -------
+    polars.DataFrame
+        As `rows.build_rows`.
+    """
     bars, context = stored_market(scorers)
     # A simulated market is generated beyond the present: that would be leakage.
     known = bars.filter(pl.col("session") <= last_closed_session(calendar, until))
@@ -113,7 +138,11 @@ def score_in_shadow(
     )
     day = session_date_of(since)
     first = pl.lit(day) if _closes_after(calendar, since) else pl.lit(day).dt.offset_by("1d")
-    rows = rows.filter(pl.col("session") >= first)
+    return rows.filter(pl.col("session") >= first)
+
+
+def judge_rows(scorers: Scorers, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what the students say of rows; columns as those of `score_in_shadow`."""
     scored = [_judged(scorers, owner, rows) for owner in scorers.owners]
     return pl.concat(scored).sort("session", "symbol")
 

@@ -19,6 +19,7 @@ from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.environments import read_pointer
 from sensequant.stages.moving import history_of
 from tasks import monitoring, promotion
+from tasks.events import Happening
 
 Ask = Callable[..., list[dict[str, Any]]]
 
@@ -110,16 +111,34 @@ def test_model_goes_to_production_and_back_by_flows(here: World, clock: Clock, a
     ]
 
 
-def test_a_model_is_looked_at_by_a_flow(here: World, clock: Clock, ask: Ask) -> None:
-    """Soon after the deployment it is too early to tell; with old bars it is degraded."""
+def test_a_model_is_looked_at_by_a_flow(
+    here: World, clock: Clock, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon after the deployment it is too early to tell; with old bars it is degraded, and told."""
+    told: list[tuple[Happening, str]] = []
+    monkeypatch.setattr(
+        monitoring,
+        "announce",
+        lambda what, *, subject, message: told.append((what, f"{subject}: {message}")),  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+    )
     execute(stage_candidate, run_id=here.folder(1).run_id, **WHO)
     clock.now = datetime(2023, 7, 3, 12, tzinfo=UTC)
     here.deliver(date(2023, 7, 3))
     soon = execute(monitor_model, environment=EnvironmentName.STAGING)
     name, tables = seen(ask, soon)
     clock.now = datetime(2023, 9, 29, 12, tzinfo=UTC)
+    assert told == []
     late = execute(monitor_model, environment=EnvironmentName.STAGING)
+    clock.now = datetime(2023, 9, 29, 13, tzinfo=UTC)
+    again = execute(monitor_model, environment=EnvironmentName.STAGING)
 
+    assert again.name == "Degraded"
+    ((what, words),) = told
+    assert what is Happening.MODEL_DEGRADED
+    assert words.startswith(f"staging (SIMULATED): {here.folder(1).run_id} in staging: data: ")
+    (alert,) = seen(ask, again)[1]["alerts"]
+    assert (alert["alert"], alert["observations"]) == ("data", "2")
+    assert alert["told now"] == "no, it was told before"
     assert name == "monitor staging"
     assert soon.name == "Too early to tell"
     assert {row["finding"]: row["health"] for row in tables["findings"]}["data"] == "fine"

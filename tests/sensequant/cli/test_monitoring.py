@@ -10,7 +10,16 @@ import pytest
 from sensequant.cli import monitoring as module
 from sensequant.cli.app import main
 from sensequant.release.deployment_records import EnvironmentName
-from sensequant.release.monitoring import Finding, Health, MonitorLimits, MonitorReport
+from sensequant.release.monitoring import (
+    Alert,
+    Finding,
+    FindingName,
+    Health,
+    MonitorLimits,
+    MonitorReport,
+    RollbackNote,
+    RollbackOutcome,
+)
 
 AT = datetime(2024, 5, 2, 12, tzinfo=UTC)
 
@@ -24,7 +33,9 @@ def report(health: Health) -> MonitorReport:
         deployed_at=AT,
         at=AT,
         health=health,
-        findings=(Finding(name="drift", health=health, expected="few", found="31 of 31"),),
+        findings=(
+            Finding(name=FindingName.DRIFT, health=health, expected="few", found="31 of 31"),
+        ),
         since=None,
         validated_auc=None,
         n_columns=31,
@@ -62,6 +73,33 @@ def test_only_what_is_degraded_fails(
     assert "simulated" in told
     assert main(["monitor", "--json"]) == code
     assert MonitorReport.model_validate(json.loads(capsys.readouterr().out)) == report(health)
+
+
+def test_alerts_and_what_was_done_about_them_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Since when, over how many session hours, and that nothing was put back."""
+    alert = Alert(
+        name=FindingName.DRIFT,
+        expected="few",
+        found="31 of 31",
+        figure=None,
+        limit=0.25,
+        since=AT,
+        session_hours=6.25,
+        n_observations=2,
+        is_told=False,
+    )
+    note = RollbackNote(outcome=RollbackOutcome.NO_FORMER, words="no model stood there before")
+    found = report(Health.DEGRADED).model_copy(update={"alerts": (alert,), "rollback": note})
+    monkeypatch.setenv("SENSEQUANT_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "monitor", lambda *_given, **_named: found)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+
+    assert main(["monitor"]) == 1
+
+    told = capsys.readouterr().out
+    assert "alert drift: since 2024-05-02 12:00 UTC, in 2 observations over 6.25 session" in told
+    assert "automatic rollback: no former model: no model stood there before" in told
 
 
 def test_nothing_deployed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,30 @@
 """Facts about watching a deployed model: what is fine, what is degraded, and what is unknown."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
-from sensequant.errors import ConfigError
+from sensequant.errors import ConfigError, RecordError
 from sensequant.evaluation.measures import roc_auc
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.limits import PromotionLimits
-from sensequant.release.monitoring import Finding, Health, MonitorLimits, MonitorReport
-from sensequant.stages import monitoring
+from sensequant.release.monitoring import (
+    Alert,
+    Finding,
+    FindingName,
+    Health,
+    MonitorLimits,
+    MonitorReport,
+)
+from sensequant.stages import monitoring, shadow
 from sensequant.stages.monitoring import monitor
 from sensequant.stages.moving import Order
 from sensequant.stages.promotion import stage_candidate
-from sensequant.storage import read_json, read_table
+from sensequant.stages.scoring import Scorers, ScoringRequest, score_deployed
+from sensequant.stages.shadow import judge_rows
+from sensequant.storage import read_json, read_table, write_json
 from sensequant.student_file import read_student
 
 STAGING = EnvironmentName.STAGING
@@ -25,6 +34,13 @@ LATER = datetime(2023, 10, 31, 12, tzinfo=UTC)
 
 World = Any
 """The home that the fixture `world` makes (`tests/conftest.py`)."""
+
+
+def upside_down(scorers: Scorers, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what a model says that ranks losers above winners."""
+    said = judge_rows(scorers, rows)
+    noise = pl.Series([0.05 * (number % 7) for number in range(said.height)])
+    return said.with_columns(score=0.9 - 0.6 * pl.col("label").cast(pl.Float64) + noise * 0.1)
 
 
 @pytest.fixture
@@ -117,18 +133,15 @@ def test_scores_that_are_upside_down_degrade(
 ) -> None:
     """A model that ranks losers above winners is told by the whole interval of its AUC."""
     staged.deliver(LATER.date())
-    really = monitoring.score_in_shadow
-
-    def upside_down(*given: Any, **named: Any) -> pl.DataFrame:
-        rows = really(*given, **named)
-        noise = pl.Series([0.05 * (number % 7) for number in range(rows.height)])
-        return rows.with_columns(score=0.9 - 0.6 * pl.col("label").cast(pl.Float64) + noise * 0.1)
-
-    monkeypatch.setattr(monitoring, "score_in_shadow", upside_down)
+    monkeypatch.setattr(monitoring, "judge_rows", upside_down)
     report = looked(staged, LATER)
 
     assert report.health is Health.DEGRADED
     assert finding(report, "scores").health is Health.DEGRADED
+    (alert,) = [each for each in report.alerts if each.name is FindingName.SCORES]
+    assert report.since is not None
+    assert alert.figure == report.since.auc
+    assert (alert.limit, alert.since, alert.n_observations) == (0.5, LATER, 1)
 
 
 def test_bars_of_later_sessions_are_not_read(staged: World) -> None:
@@ -144,3 +157,64 @@ def test_where_nothing_is_deployed_there_is_nothing_to_look_at(world: World) -> 
     """An empty environment is refused by name."""
     with pytest.raises(ConfigError, match="nothing is deployed"):
         looked(world, SOON)
+
+
+def test_features_are_built_once_for_scores_and_drift(
+    staged: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drift is the one that scoring the same sessions by themselves measures."""
+    staged.deliver(LATER.date())
+    built: list[int] = []
+    really = shadow.build_rows
+
+    def counted(*given: Any, **named: Any) -> pl.DataFrame:
+        built.append(1)
+        return really(*given, **named)
+
+    monkeypatch.setattr(shadow, "build_rows", counted)
+    report = looked(staged, LATER)
+    asked = ScoringRequest(start=date(2023, 7, 3), end=LATER.date())
+    (prediction,) = score_deployed(staged.home, STAGING, asked).predictions.values()
+
+    assert built == [1]
+    assert report.n_columns == prediction.drift.height
+    assert report.largest_psi == prediction.drift["psi"].max()
+
+
+def test_who_was_told_is_told_again_only_after_the_cool_down(staged: World) -> None:
+    """Old bars: told once, then every six hours; whoever only looks uses nothing up."""
+    told: list[tuple[datetime, str]] = []
+
+    def tell(report: MonitorReport, alert: Alert) -> None:
+        told.append((report.at, alert.name))
+
+    limits = MonitorLimits.model_validate({"cool_down_hours": {"data": 6}})
+    instants = [LATER + timedelta(hours=hours) for hours in (0, 1, 5.9, 6, 8)]
+    looked(staged, LATER - timedelta(hours=1))
+    reports = [monitor(staged.home, STAGING, limits, at=at, tell=tell) for at in instants]
+
+    of_data = [at for at, name in told if name == "data"]
+    assert of_data == [instants[0], instants[3]]
+    assert [report.alerts[0].n_observations for report in reports] == [2, 3, 4, 5, 6]
+    assert {report.alerts[0].since for report in reports} == {LATER - timedelta(hours=1)}
+    assert [report.alerts[0].is_told for report in reports] == [True, False, False, True, False]
+
+
+def test_clock_that_goes_backwards_is_refused(staged: World) -> None:
+    """A report of a later instant is there: no new one is made, and the message names it."""
+    looked(staged, LATER)
+    before = sorted((staged.home / "monitoring" / "staging").iterdir())
+
+    with pytest.raises(ConfigError, match=r"clock goes backwards.*20231031T120000Z"):
+        looked(staged, SOON)
+
+    assert sorted((staged.home / "monitoring" / "staging").iterdir()) == before
+
+
+def test_former_report_that_cannot_be_read_is_named(staged: World) -> None:
+    """Since when something is degraded is not guessed."""
+    path = staged.home / "monitoring" / "staging" / "20230701T120000Z.json"
+    write_json(path, {"health": "fine"})
+
+    with pytest.raises(RecordError, match="20230701T120000Z"):
+        looked(staged, SOON)
