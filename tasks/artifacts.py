@@ -30,6 +30,7 @@ from sensequant.ingestion.backfill import BackfillReport
 from sensequant.ingestion.chunks import ChunkResult
 from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
+from sensequant.release.contest import ContestReport
 from sensequant.release.deployment_records import Readiness, ShadowValidation
 from sensequant.release.monitoring import MonitorReport
 from sensequant.runs import RunFolder, Stage, StageRecord
@@ -43,6 +44,7 @@ __all__ = [
     "show_chart",
     "show_comparisons",
     "show_context_import",
+    "show_contest",
     "show_coverage",
     "show_discovery",
     "show_findings",
@@ -383,6 +385,40 @@ def show_findings(report: MonitorReport) -> None:
         ],
         description="automatic rollback: "
         + ("off" if report.rollback is None else report.rollback.words),
+    )
+
+
+def show_contest(report: ContestReport) -> None:
+    """Show every difference of challengers and champion, and who could not be compared."""
+    table = [
+        {
+            "model": each.run_id,
+            "figure": delta.name,
+            "champion": _shown(delta.reference),
+            "this model": _shown(delta.candidate),
+            "difference": _with_interval(delta.difference),
+        }
+        for each in report.challengers
+        if each.comparison is not None
+        for delta in each.comparison.deltas
+    ]
+    table += [
+        {
+            "model": each.run_id,
+            "figure": "none",
+            "champion": "none",
+            "this model": "none",
+            "difference": each.reason,
+        }
+        for each in report.challengers
+        if each.reason is not None
+    ]
+    simulated = " (SIMULATED)" if report.is_simulated else ""
+    create_table_artifact(
+        key="contest",
+        table=table,
+        description=f"models beside {report.champion.run_id} of {report.environment}{simulated}, "
+        f"{report.first_session} to {report.last_session}: this model minus the champion",
     )
 
 

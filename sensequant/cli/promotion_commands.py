@@ -18,7 +18,7 @@ _GROUP = "Environments"
 
 def register_promotion_commands(app: App) -> None:
     """Add the commands about environments to the command line."""
-    for command in (stage, promote, rollback, environments, monitor):
+    for command in (stage, promote, rollback, environments, monitor, compare):
         app.command(command, group=_GROUP)
 
 
@@ -153,6 +153,42 @@ def monitor(
 
     asked = (place or Place()).environment()
     return show_health(console_for(sys.stdout), asked, env, settings, is_json=json)
+
+
+def compare(
+    *models: str,
+    env: Literal["staging", "production"] = "production",
+    settings: Annotated[tuple[str, ...], Parameter(name="--set", negative="")] = (),
+    json: Annotated[bool, Parameter(negative="")] = False,
+    place: Place | None = None,
+) -> int:
+    """Hold the model in production against challengers, on bars that are new to all of them.
+
+    The model in staging takes part by itself. Exits with 1 where one could not be compared.
+
+    Parameters
+    ----------
+    models
+        Runs of approved candidates: an id, its beginning or end, or latest.
+    env
+        Whose model is the champion.
+    settings
+        One setting: min_block_sessions=7; may be repeated.
+    json
+        Print everything as one JSON object.
+    place
+        Where the data are.
+    """
+    from sensequant.cli.contest import show_contest  # noqa: PLC0415
+
+    return show_contest(
+        console_for(sys.stdout),
+        (place or Place()).environment().home,
+        models,
+        environment=env,
+        settings=settings,
+        is_json=json,
+    )
 
 
 def _move(

@@ -11,14 +11,16 @@ import pytest
 from prefect import Flow
 from prefect.client.schemas.objects import State
 
+from flows.compare_models import compare_models
 from flows.monitor_model import monitor_model
 from flows.promote_candidate import promote_candidate
 from flows.roll_back import roll_back
 from flows.stage_candidate import stage_candidate
+from sensequant.evaluation.side_by_side import DELTAS
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.environments import read_pointer
 from sensequant.stages.moving import history_of
-from tasks import monitoring, promotion
+from tasks import contest, monitoring, promotion
 from tasks.events import Happening
 
 Ask = Callable[..., list[dict[str, Any]]]
@@ -43,7 +45,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return a clock that stands at the first delivery until a test moves it."""
     clock = Clock()
-    for module in (promotion, monitoring):
+    for module in (promotion, monitoring, contest):
         monkeypatch.setattr(module, "utc_now", clock)
     return clock
 
@@ -144,3 +146,21 @@ def test_a_model_is_looked_at_by_a_flow(
     assert {row["finding"]: row["health"] for row in tables["findings"]}["data"] == "fine"
     assert late.name == "Degraded"
     assert "data" in str(late.message)
+
+
+def test_models_are_held_against_each_other_by_a_flow(here: World, clock: Clock, ask: Ask) -> None:
+    """Every difference of challenger and champion is a row on the run's page."""
+    execute(stage_candidate, run_id=here.folder(1).run_id, **WHO)
+    here.deliver(date(2023, 7, 14))
+    clock.now = datetime(2023, 7, 14, 12, tzinfo=UTC)
+    done = execute(
+        compare_models,
+        candidates=[here.folder(2).run_id],
+        environment=EnvironmentName.STAGING,
+    )
+
+    name, tables = seen(ask, done)
+    assert name == "compare with staging"
+    assert done.message == f"1 models beside {here.folder(1).run_id} on 10 sessions"
+    assert [row["figure"] for row in tables["contest"]] == list(DELTAS)
+    assert "no interval" in tables["contest"][-1]["difference"]
