@@ -48,7 +48,7 @@ from sensequant.storage import (
 )
 from sensequant.units import UnitRecord
 
-__all__ = ["audit", "brief", "close", "judge_run", "registry_of"]
+__all__ = ["audit", "brief", "close", "judge_run"]
 
 _SUMMARY = "validation/validation_summary.json"
 _TESTS = "significance/stat_tests.json"
