@@ -54,6 +54,7 @@ _RECORD_NAMES = frozenset(
         "manifest.sig",
         "promotion_briefing.md",
         "promotion_briefing.json",
+        "promotion_briefing.html",
     }
 )
 
@@ -270,7 +271,7 @@ class RunFolder:
 
     @property
     def briefing(self) -> Path:
-        """The page that a person decides from, without its suffix (.md, .json)."""
+        """The page that a person decides from, without its suffix (.md, .json, .html)."""
         return self.root / "promotion_briefing"
 
     def units(self, kind: str) -> Path:

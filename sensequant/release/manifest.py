@@ -66,6 +66,7 @@ _STILL_GROWING = frozenset(
         "manifest.sig",
         "promotion_briefing.md",
         "promotion_briefing.json",
+        "promotion_briefing.html",
         f"stages/{Stage.RELEASE_AUDIT}.json",
         f"stages/{Stage.PROMOTION_BRIEFING}.json",
     }

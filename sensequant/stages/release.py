@@ -44,6 +44,7 @@ from sensequant.storage import (
     read_json,
     read_table,
     sha256_of,
+    write_atomically,
     write_json,
 )
 from sensequant.units import UnitRecord
@@ -152,6 +153,11 @@ def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple
     )
     briefing = build_briefing(inputs)
     page = write_briefing(run.folder, briefing)
+    # Loads the frame of pages, which no other stage needs.
+    from sensequant.reports.briefing_page import build_briefing_page  # noqa: PLC0415
+
+    html = build_briefing_page(briefing).encode()
+    write_atomically(run.folder.briefing.with_suffix(".html"), html)
     status = _record_candidate(run, inputs, registry, failed=failed, at=at)
     return page, Findings(values={"candidate_status": status, "is_complete": briefing.is_complete})
 

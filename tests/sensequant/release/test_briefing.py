@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from sensequant.release.gates import (
     evaluate_gates,
     judge,
 )
+from sensequant.reports.briefing_page import build_briefing_page
 from sensequant.runs import RunFolder, Stage, StageOutcome, StageRecord
 from sensequant.units import UnitRecord
 
@@ -446,6 +448,63 @@ def test_why_there_is_no_comparison(
     assert briefing.champion is not None
     assert briefing.champion.deltas == ()
     assert not any("champion is better" in each for each in briefing.risks.warnings)
+
+
+def cells_of(html: str) -> set[str]:
+    return {
+        re.sub(r"<[^>]+>", "", cell).strip()
+        for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", html)
+    }
+
+
+def test_html_page_holds_the_figures_of_the_json_alone(inputs: BriefingInputs) -> None:
+    """Numbers in its cells outside the gates stand in the JSON; every part has its heading."""
+    figure = MeasuredFigure(value=-0.2, lower=-0.3, upper=-0.1, n=247, unit="fraction")
+    briefing = build_briefing(
+        dataclasses.replace(inputs, champion=champion(comparison=comparison(figure)))
+    )
+    html = build_briefing_page(briefing)
+    known = {
+        f"{value:.4g}" if isinstance(value, float) else str(value)
+        for part in walk(briefing.model_dump(mode="json"))
+        for value in part.values()
+        if isinstance(value, int | float)
+    }
+    after_gates = html[html.index('id="work"') :]
+    numbers = {cell for cell in cells_of(after_gates) if re.fullmatch(r"-?[0-9.]+", cell)}
+
+    assert len(numbers) > 10
+    assert numbers <= known
+    for heading in ("Gates", "Out of sample: scores", "Beside the champion", "Crises", "Warnings"):
+        assert f">{heading}</h2>" in html
+    assert "not reached" not in html
+    assert "-0.3 to -0.1" in html
+    assert "SIMULATED" not in html
+
+
+def test_html_page_of_a_run_that_failed_or_was_invented(inputs: BriefingInputs) -> None:
+    """The error is escaped, what was not reached says so, and invented bars are marked."""
+    failed = dataclasses.replace(
+        inputs,
+        is_simulated=True,
+        stages=[stage(Stage.TEACHER_TRAINING, StageOutcome.FAILED, error="disk <full>")],
+        reports=Reports(),
+        verdict=None,
+    )
+    html = build_briefing_page(build_briefing(failed))
+
+    assert "Stage teacher_training failed: disk &lt;full&gt;" in html
+    assert html.count("Not available: not reached.") == 5
+    assert "simulated" in html.lower()
+
+
+def test_html_page_shows_twins_and_why_there_is_no_champion(beside_twins: BriefingInputs) -> None:
+    """Both, as the Markdown does."""
+    html = build_briefing_page(build_briefing(beside_twins))
+
+    assert "Random-walk twins (SIMULATED)" in html
+    assert "2 of 3 twins" in html
+    assert "Not available: no champion: nothing stood in production" in html
 
 
 @pytest.fixture

@@ -432,6 +432,7 @@ def test_a_briefing_is_json_and_says_what_the_page_says(whole: Run) -> None:
     briefing = json.loads(whole.folder.briefing.with_suffix(".json").read_text())
 
     assert briefing["recommendation"] in page_of(whole)
+    assert briefing["recommendation"] in whole.folder.briefing.with_suffix(".html").read_text()
     assert briefing["verdict"]["decision"] in page_of(whole)
 
 
