@@ -36,8 +36,9 @@ __all__ = ["CaptureParts", "DepthCapture", "Progress", "TickSocket"]
 _POLL_SECONDS = 0.1
 _TRIES_BEFORE_PROOF = 3
 _CONNECT_AHEAD = timedelta(seconds=10)
-_LINGER = timedelta(seconds=2)
-"""Time after the end in which what was stamped before it may still arrive."""
+_LINGER, _QUIET = timedelta(seconds=30), timedelta(seconds=5)
+"""Time after the end in which what was stamped before it may still arrive, and time without a tick
+after which nothing more is on its way."""
 
 _LAST_TRIES = 5
 _LONGEST_DEAD = timedelta(minutes=5)
@@ -180,6 +181,7 @@ class DepthCapture:
         self._missed: dict[str, datetime] | None = None
         self._connected_at = self._begins
         self._heard: set[str] = set()
+        self._is_past_end = False
 
     def run(self) -> DepthCaptureReport:
         """Wait for the open, listen to the end, and bring what came to the store.
@@ -198,7 +200,7 @@ class DepthCapture:
             self._wait()
         flushed_at = self._now()
         try:
-            while (now := self._now()) < self._ends + _LINGER:
+            while not self._is_over(now := self._now()):
                 if now < self._ends:
                     self._keep_connected(now)
                 if now - flushed_at >= timedelta(seconds=self._config.flush_seconds):
@@ -212,6 +214,13 @@ class DepthCapture:
             self._end_gaps()
             self._flush_to_the_end()
         return self._report(self._compact(), stopped_by)
+
+    def _is_over(self, now: datetime) -> bool:
+        # Ticks come in the order of the wire: one of later says that those of before are here.
+        if now < self._ends:
+            return False
+        last = max(self._buffer.last_heard or self._ends, self._ends)
+        return self._is_past_end or now - last > _QUIET or now - self._ends > _LINGER
 
     def _keep_connected(self, now: datetime) -> None:
         if self._parts.socket.is_open:
@@ -265,7 +274,8 @@ class DepthCapture:
         # In the thread of the socket.
         now = self._now()
         happened = now if tick is None else min(now, tick.stamp)
-        if now >= self._begins and happened < self._ends:
+        self._is_past_end = happened >= self._ends
+        if now >= self._begins and not self._is_past_end:
             self._buffer.add(now, tick)
             if tick is not None:
                 self._heard.add(tick.room)
