@@ -25,7 +25,7 @@ help:
 	@echo 'make run       train on a simulated market and brief (RUN_ARGS="..." for options)'
 	@echo 'make test      everything that can be tested in minutes'
 	@echo 'make coverage  which lines the quick tests reach; fails below the limit'
-	@echo 'make worlds    explore worlds without and with an edge: half an hour'
+	@echo 'make worlds    explore worlds without and with an edge, or with a planted relation: half an hour'
 	@echo 'make machines  test what starts several machines: two hosts, kills, backup and restore'
 	@echo 'make serve     start the Prefect server, its work pools and workers'
 	@echo 'make check     format, lint, types, layers, spelling, YAML, locks, Dockerfile'
@@ -50,7 +50,8 @@ coverage: $(VENV)/.dev
 
 worlds: $(VENV)/.dev
 	$(BIN)/pytest -n $(JOBS) -m 'worlds or slow' tests/sensequant/test_null_world.py \
-	    tests/sensequant/calibration/test_verdict_errs.py
+	    tests/sensequant/calibration/test_verdict_errs.py \
+	    tests/sensequant/stages/test_ablation_worlds.py
 
 machines: $(VENV)/.dev
 	$(BIN)/pytest -m machines
