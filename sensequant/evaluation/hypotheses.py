@@ -21,6 +21,7 @@ from sensequant.evaluation.measures import SESSIONS_PER_YEAR, sharpe_ratio
 from sensequant.records import Config, Finite, Record
 
 __all__ = [
+    "Draws",
     "RankedRows",
     "ReturnSeries",
     "SignificanceConfig",
@@ -78,11 +79,25 @@ class SignificanceConfig(Config):
     )
 
 
+class Draws(Record):
+    """How an estimate spread over the bootstrap draws: how many of them fell between equal steps.
+
+    `lower` and `upper` are the outer edges of `counts`, in the unit of the estimate.
+    """
+
+    lower: Finite
+    upper: Finite
+    counts: tuple[int, ...] = Field(min_length=1)
+
+
 class TestResult(Record):
     """One test or estimate, complete enough to be judged without its code.
 
     A pure estimate has no null, alternative, statistic and p-value. When the data cannot answer,
     all figures are None and `reason` says why; `no_interval` says why an estimate has none.
+
+    `power_curve` holds pairs: the size of a true effect, in the unit of the estimate, and the power
+    with which it would have been shown.
     """
 
     __test__ = False
@@ -106,6 +121,8 @@ class TestResult(Record):
     lags: int | None = None
     seed: int | None = None
     inputs: dict[str, Finite] = Field(default_factory=dict)
+    draws: Draws | None = None
+    power_curve: tuple[tuple[Finite, Finite], ...] = ()
     no_interval: str | None = None
     reason: str | None = None
 

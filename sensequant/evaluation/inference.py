@@ -33,6 +33,7 @@ from sensequant.evaluation.bootstrap import (
 )
 from sensequant.evaluation.contenders import Contenders
 from sensequant.evaluation.hypotheses import (
+    Draws,
     ReturnSeries,
     TestResult,
     TrialCount,
@@ -64,6 +65,9 @@ __all__ = [
 
 _RESIDUAL_NOISE = 1e-12
 """Errors below this share of the spread of returns mean an exact fit."""
+
+_N_STEPS = 40
+"""Equal steps over which the spread of draws is counted."""
 
 _Floats = NDArray[np.float64]
 
@@ -176,6 +180,7 @@ def mean_excess_bootstrap(data: ReturnSeries) -> TestResult:
         n_effective=values.size / block,
         block_sessions=block,
         seed=seed,
+        draws=_spread(draws * data.yearly),
     )
 
 
@@ -379,6 +384,11 @@ def _sharpe_test(
             "kurtosis": kurtosis,
         },
     )
+
+
+def _spread(draws: _Floats) -> Draws:
+    counts, edges = np.histogram(draws, bins=_N_STEPS)
+    return Draws(lower=float(edges[0]), upper=float(edges[-1]), counts=tuple(counts.tolist()))
 
 
 def _bootstrapped(

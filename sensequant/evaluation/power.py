@@ -1,7 +1,8 @@
 """Which edge these data would have shown, had it been there.
 
 Belongs here: the least Sharpe ratio and the least AUC that a test would have found with a stated
-power. Does not belong here: whether there is one (`evaluation.inference`).
+power, and the power at other Sharpe ratios. Does not belong here: whether there is one
+(`evaluation.inference`).
 
 A series that is too short or too flat to be tested still has an answer here: its edge must have
 been at least so large. Where nothing can be learnt about dependence, values count as independent,
@@ -15,6 +16,7 @@ independent rows without skill.
 from statistics import NormalDist
 from typing import Any, cast
 
+import numpy as np
 from statsmodels.stats.power import TTestPower
 
 from sensequant.evaluation.hypotheses import (
@@ -32,6 +34,11 @@ __all__ = ["detectable_auc", "detectable_sharpe"]
 
 _FEWEST_SESSIONS = 2
 """A test of a mean needs a degree of freedom."""
+
+_LEAST_REACH = 3.0
+"""The curve of power is told up to this annual Sharpe ratio at least."""
+
+_N_SIZES = 31
 
 _POINT = "a bound from the size of the sample"
 
@@ -61,15 +68,32 @@ def detectable_sharpe(data: ReturnSeries) -> TestResult:
         power=data.config.power,
         alternative="larger",
     )
+    estimate = float(session_sharpe) * data.yearly**0.5
     return answered(
         blank,
         data.config,
-        estimate=float(session_sharpe) * data.yearly**0.5,
+        estimate=estimate,
         unit=f"annual Sharpe ratio detected with power {data.config.power:g}",
         n=n,
         n_effective=n_effective,
         lags=lags,
+        inputs={"alpha": 1 - data.config.confidence, "power": data.config.power},
+        power_curve=_power_curve(data, n_effective, up_to=max(_LEAST_REACH, 2 * estimate)),
     )
+
+
+def _power_curve(
+    data: ReturnSeries, n_effective: float, *, up_to: float
+) -> tuple[tuple[float, float], ...]:
+    sizes = np.linspace(0, up_to, _N_SIZES)
+    powers = cast("Any", TTestPower()).power(
+        effect_size=sizes / data.yearly**0.5,
+        nobs=n_effective,
+        alpha=1 - data.config.confidence,
+        alternative="larger",
+    )
+    known = np.isfinite(powers)
+    return tuple(zip(sizes[known].tolist(), np.asarray(powers)[known].tolist(), strict=True))
 
 
 def detectable_auc(rows: RankedRows | None, config: SignificanceConfig) -> TestResult:

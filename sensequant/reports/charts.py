@@ -107,7 +107,9 @@ def curves_of(
     return curves.sort("session")
 
 
-def equity_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> str:
+def equity_chart(
+    curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES, key: str = "equity"
+) -> str:
     """Draw the growth of 100 for each curve.
 
     Parameters
@@ -117,6 +119,8 @@ def equity_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> 
         Each curve is 100 at the first session on which all drawn curves have a value.
     names
         What the legend calls each column.
+    key
+        Unique on the page.
 
     Raises
     ------
@@ -136,10 +140,12 @@ def equity_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> 
     ends = ", ".join(f"{names[name]} {_last(rebased, name):.1f}" for name in drawn)
     first, last = _ends(rebased)
     words = f"Value of 100 from {first} to {last}; at the end: {ends}."
-    return draw_svg("equity", ("Equity curves", words), height=340, paint=paint)
+    return draw_svg(key, ("Equity curves", words), height=340, paint=paint)
 
 
-def drawdown_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -> str:
+def drawdown_chart(
+    curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES, key: str = "drawdown"
+) -> str:
     """Draw how far each curve of `equity_chart` stands below its previous high, in per cent."""
     drawn = _drawn(curves)
     depths = curves.select(
@@ -157,7 +163,7 @@ def drawdown_chart(curves: pl.DataFrame, *, names: Mapping[str, str] = CURVES) -
 
     worst = ", ".join(f"{names[name]} {_lowest(depths, name):.1f}%" for name in drawn)
     words = f"Depth below the previous high; deepest: {worst}."
-    return draw_svg("drawdown", ("Drawdown", words), height=260, paint=paint)
+    return draw_svg(key, ("Drawdown", words), height=260, paint=paint)
 
 
 def reliability_chart(bins: pl.DataFrame, *, calibrated: pl.DataFrame | None = None) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 from sensequant.evaluation.costs import COST_COLUMNS
 from sensequant.evaluation.figures import Figure, PerformanceFigures, risk_free_per_session
 from sensequant.evaluation.returns_in_time import YEAR_SESSIONS, monthly_returns, rolling_sharpe
+from sensequant.evaluation.scoring import ClassificationFigures
 from sensequant.evaluation.validation import Validation
 from sensequant.reports.charts import (
     CURVES,
@@ -46,6 +47,7 @@ __all__ = [
     "headline_section",
     "months_section",
     "rolling_section",
+    "score_rows",
     "states_section",
     "symbols_section",
     "windows_section",
@@ -171,12 +173,14 @@ def headline_section(validation: Validation | None, *, benchmark_name: str) -> S
     scores = listed(
         f"Scores against labels; a decision is a score of at least {summary.threshold:g}",
         {"Figure": False, "Value": True, "Interval or range": True, "n": True},
-        [
-            (name, *figure_cells(getattr(summary.classification, key)))
-            for key, name in _SCORES.items()
-        ],
+        score_rows(summary.classification),
     )
     return replace(blank, lead=lead, tables=(performance, scores))
+
+
+def score_rows(figures: ClassificationFigures) -> list[tuple[str, ...]]:
+    """Return each figure of scores against labels, its placebo below it where it has one."""
+    return [(name, *figure_cells(getattr(figures, key))) for key, name in _SCORES.items()]
 
 
 def equity_section(portfolio: Portfolio | None) -> Section:
@@ -341,6 +345,7 @@ def symbols_section(validation: Validation | None, portfolio: Portfolio | None) 
         Column("auc", "AUC", decimals(3)),
         Column("auc_lower", "from", decimals(3)),
         Column("auc_upper", "to", decimals(3)),
+        Column("auc_placebo", "Shuffled", decimals(3)),
         Column("precision", "Precision", percent),
         Column("hit_rate", "Hit rate", percent),
         Column("n_decided", "Decisions", count),

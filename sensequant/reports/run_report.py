@@ -2,7 +2,7 @@
 
 Belongs here: what the page is made from and the order of its sections. Does not belong here: the
 figures, which come finished from the stages, and the sections one by one (`reports.sections`,
-`reports.performance`, `reports.models`, `reports.students`).
+`reports.performance`, `reports.inference`, `reports.models`, `reports.students`).
 
 The page is an artifact: no run id, clock, path or duration enters it, so equal inputs give equal
 bytes. Text from data or files is escaped by the template.
@@ -21,6 +21,7 @@ from sensequant.evaluation.validation import Validation
 from sensequant.release.champion import ChampionComparison
 from sensequant.release.gates import Decision, Verdict
 from sensequant.reports.champion import champion_section
+from sensequant.reports.inference import chance_section, power_section
 from sensequant.reports.model_evidence import ModelEvidence
 from sensequant.reports.models import (
     features_section,
@@ -159,6 +160,8 @@ def _sections(report: ReportInput) -> list[Section]:
         symbols_section(validation, portfolio),
         costs_section(validation, portfolio),
         statistics_section(report.significance),
+        chance_section(report.significance),
+        power_section(report.significance),
         stress_section(report.stress, report.shocks),
         distillation_section(models),
         rewards_section(models),

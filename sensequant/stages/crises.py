@@ -34,6 +34,7 @@ from sensequant.windows import POOLED
 
 __all__ = [
     "planned_methods",
+    "read_method",
     "read_shocks",
     "read_stress",
     "replay_method",
@@ -131,6 +132,14 @@ def read_shocks(run: Run) -> ShockReport | None:
     return ShockReport.model_validate(read_json(run.folder.stress / "shocks.json"))
 
 
+def read_method(run: Run) -> StressSummary | None:
+    """Return the summary of the method as of then; None where it was not asked for."""
+    path = run.folder.stress / "method_summary.json"
+    if not planned_methods(run) or not path.exists():
+        return None
+    return StressSummary.model_validate(read_json(path))
+
+
 def _method_page(run: Run) -> str:
     title = "# The method as of then"
     if not planned_methods(run):
@@ -141,7 +150,7 @@ def _method_page(run: Run) -> str:
     ]
     summary = summarise_stress(outcomes, run.config.stress)
     write_json(run.folder.stress / "method_summary.json", summary)
-    return render_markdown(summary, title=title, not_done_yet=())
+    return render_markdown(summary, title=title)
 
 
 def _settings(run: Run) -> ReplaySettings:

@@ -329,6 +329,8 @@ def _result(
         resilience_reason=reason,
         passes=passes,
         failure_modes=modes if passes is False else (),
+        sessions=tuple(returns["session"]),
+        net_returns=tuple(returns["net_return"]),
     )
 
 

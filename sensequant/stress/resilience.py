@@ -42,7 +42,6 @@ __all__ = [
     "CASH",
     "CONFIDENCE",
     "NIFTY_50",
-    "NOT_DONE_YET",
     "FailureMode",
     "Hits",
     "Performance",
@@ -60,9 +59,6 @@ __all__ = [
 NIFTY_50 = "nifty_50_buy_and_hold"
 BALANCED = "nifty_50_and_cash"
 CASH = "cash"
-
-NOT_DONE_YET = ("Charts of equity through each crisis.",)
-"""What the stress tests leave open."""
 
 CONFIDENCE = 0.95
 """Two-sided coverage of the interval of the mean over crises."""
@@ -143,6 +139,10 @@ class ScenarioResult(Record):
     resilience_reason: str | None
     passes: bool | None
     failure_modes: tuple[FailureMode, ...]
+
+    sessions: tuple[date, ...] = ()
+    net_returns: tuple[Finite, ...] = ()
+    """Net return of the strategy on each of these sessions, marked to market at the close."""
 
 
 class SkippedScenario(Record):
@@ -261,7 +261,7 @@ def summarise_stress(outcomes: Iterable[ScenarioOutcome], config: StressConfig) 
         mean_upper=upper,
         worst_resilience=points[worst] if worst is not None else None,
         worst_scenario=worst,
-        not_done_yet=NOT_DONE_YET,
+        not_done_yet=(),
     )
 
 
@@ -277,12 +277,7 @@ def _interval_of_mean(results: Sequence[ScenarioResult]) -> tuple[float | None, 
     return max(0.0, mean - reach), min(_HIGHEST, mean + reach)
 
 
-def render_markdown(
-    summary: StressSummary,
-    *,
-    title: str = "# Stress tests",
-    not_done_yet: tuple[str, ...] = NOT_DONE_YET,
-) -> str:
+def render_markdown(summary: StressSummary, *, title: str = "# Stress tests") -> str:
     """Return the page of the stress tests, or of those of the method as of then."""
     lines = [title, "", *_headline(summary), ""]
     for result in summary.results:
@@ -295,8 +290,6 @@ def render_markdown(
             for outcome in summary.skipped
         ]
         lines.append("")
-    if not_done_yet:
-        lines += ["## Not done yet", "", *(f"- {sentence}" for sentence in not_done_yet)]
     return "\n".join(lines) + "\n"
 
 

@@ -53,6 +53,29 @@ def test_detectable_ratio_of_few_sessions_by_the_noncentral_t() -> None:
     assert stats.nct.sf(stats.t.ppf(0.95, 9), 9, shift) == pytest.approx(0.8, abs=1e-5)
 
 
+@pytest.mark.parametrize("n", [10, 500])
+def test_power_curve_is_that_of_the_noncentral_t(n: int) -> None:
+    """From the level without an edge, rising, through the power asked at the detectable ratio."""
+    found = detectable_sharpe(series(np.random.default_rng(1).normal(0, 0.01, n)))
+    sizes, powers = np.array(found.power_curve).T
+
+    assert found.estimate is not None
+    assert found.n_effective is not None
+    worth, freedom = found.n_effective, found.n_effective - 1
+    expected = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, sizes[1:] * math.sqrt(worth / 248))
+    np.testing.assert_allclose(powers[1:], expected, atol=1e-4)
+    assert powers[0] == pytest.approx(0.05)
+    assert np.interp(found.estimate, sizes, powers) == pytest.approx(0.8, abs=0.01)
+    assert sizes[-1] == pytest.approx(max(3, 2 * found.estimate))
+
+
+def test_two_sessions_have_a_curve_without_holes() -> None:
+    """What cannot be computed is left out, and never written as a number."""
+    curve = detectable_sharpe(series(np.array([0.01, -0.01]))).power_curve
+
+    assert all(math.isfinite(value) for point in curve for value in point)
+
+
 def test_detectable_ratio_is_detected_as_often_as_stated() -> None:
     """Series whose true ratio is the detectable one are found in about 80 % of simulations."""
     n, found = 250, 0

@@ -27,6 +27,8 @@ HEADINGS = [
     "Symbols",
     "Costs",
     "Statistics",
+    "What chance alone would make of it",
+    "What these data could have shown",
     "Stress tests",
     "Students compared",
     "Reward loop",
@@ -258,7 +260,7 @@ def test_missing_results_are_named(empty: ReportInput) -> None:
     """A run that failed early has a page that says what is not there."""
     page = build_report(empty)
 
-    assert page.count("Not available: the stage has no result.") == 20
+    assert page.count("Not available: the stage has no result.") == 22
     assert "Not available: no stage has ended." in page
     assert "No verdict" in page
     assert "<svg" not in page
@@ -366,6 +368,32 @@ def test_crisis_without_benchmark_has_no_figure_of_it(full: ReportInput) -> None
 
     assert ">not passed<" in text
     assert "Crises that were skipped" not in text
+
+
+def test_chance_and_power_are_drawn_from_what_was_recorded(full: ReportInput) -> None:
+    """With sample size and interval; a record of an earlier version says what it lacks."""
+    assert full.significance is not None
+    tests = {test.name: test for test in full.significance.tests}
+    excess, power = tests["mean_excess_bootstrap"], tests["detectable_sharpe"]
+    assert excess.draws is not None
+    assert excess.estimate is not None
+    assert sum(excess.draws.counts) == 100
+    page = build_report(full)
+
+    chance, shown = section(page, "chance"), section(page, "power")
+    assert f"n {excess.n} sessions" in chance
+    assert f"Observed {100 * excess.estimate:.1f}%".replace("-", "\u2212") in chance
+    assert f"p-value, {excess.p_value:.3f}" in chance
+    assert f"80% at {power.estimate:.2f}" in shown
+    assert f"{power.n} sessions that are worth {power.n_effective:.0f} independent ones" in shown
+
+    old = tuple(
+        test.model_copy(update={"draws": None, "power_curve": ()})
+        for test in full.significance.tests
+    )
+    earlier = full.significance.model_copy(update={"tests": old})
+    page = build_report(replace(full, significance=earlier))
+    assert all("did not record it" in section(page, key) for key in ("chance", "power"))
 
 
 def test_skips_are_listed_with_reasons(page: str) -> None:
