@@ -76,7 +76,7 @@ def test_each_alert_is_told_once_and_shown_each_time(world: World, page: Page) -
     page.now += timedelta(hours=1)
     look_at_model.fn(STAGING, MonitorLimits())
 
-    (told,) = [words for what, words in page.told if " data: " in words]
+    (told,) = [words for _, words in page.told if " data: " in words]
     assert {what for what, _ in page.told} == {Happening.MODEL_DEGRADED}
     assert told.startswith(f"staging (SIMULATED): {world.folder(1).run_id} in staging: data: ")
     rows = {row["alert"]: row for row in page.tables["alerts"]}
