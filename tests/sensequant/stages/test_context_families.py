@@ -15,6 +15,8 @@ from sensequant.context.headlines import HEADLINES
 from sensequant.context.hours import decisions_of
 from sensequant.context.macro import MACRO
 from sensequant.context.macro_sessions import macro_by_session
+from sensequant.context.option_sessions import options_by_session
+from sensequant.context.options import OPTIONS
 from sensequant.context.sessions import OF_CONTEXT
 from sensequant.context.store import ContextStore
 from sensequant.errors import ConfigError
@@ -92,6 +94,23 @@ def rupee() -> pl.DataFrame:
     )
 
 
+def options_of(symbol: str) -> pl.DataFrame:
+    """Return two contracts of each session, once too early and once in time."""
+    rows: list[tuple[Any, ...]] = []
+    for number, session in enumerate(KNOWN):
+        closes = CALENDAR.closes(session)
+        if closes is None:
+            continue
+        level = 0.2 + 0.01 * (number % 5)
+        for at in (closes - timedelta(hours=2), closes - timedelta(minutes=10)):
+            rows += [
+                (symbol, at, at, "test", True, session + timedelta(days=30), strike, strike > 100.0,
+                 1.0, session, None, None, 1.0 + number % 3, 2.0, 100.0, 0.0, 0.0, level, None)
+                for strike in (90.0, 110.0)
+            ]  # fmt: skip
+    return pl.DataFrame(rows, schema=OPTIONS.schema, orient="row")
+
+
 @pytest.fixture(scope="module")
 def with_context(settings: RunSettings) -> RunSettings:
     """Return the small settings with the families of context on."""
@@ -104,12 +123,13 @@ def with_context(settings: RunSettings) -> RunSettings:
 def run(
     with_context: RunSettings, execute: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Return a run on a market whose second stock has order books, and the third headlines."""
+    """Return a run on a market with options, order books and headlines on a stock each."""
     home = tmp_path_factory.mktemp("context") / "home"
     store = context_store_at(home, with_context.request.source)
     store.write(DEPTH, books_of("SIM02"), written_at=AT)
     store.write(HEADLINES, headlines_of("SIM03"), written_at=AT)
     store.write(MACRO, rupee(), written_at=AT)
+    store.write(OPTIONS, options_of("SIM03"), written_at=AT)
     return execute(home, with_context, stages=TRAINED)
 
 
@@ -156,6 +176,21 @@ def test_rows_hold_the_series_as_they_were_known(run: Run) -> None:
         assert joined["macro_usdinr_return_5"].equals(joined["move"])
         assert rows["macro_usdinr_beta_60"].count() > 150
         assert rows["macro_gold_return_5"].count() == 0
+
+
+def test_rows_hold_the_options_of_their_session(run: Run) -> None:
+    """Level and ratios are those of the chain; its rank has to wait for a history."""
+    rows = read_table(run.folder.rows("SIM03")).filter(pl.col("session") <= KNOWN[-1])
+    expected = options_by_session(options_of("SIM03"), decisions_of(CALENDAR))
+    joined = rows.select(pl.col("session", "^options_.*$")).join(
+        expected, on="session", how="left", maintain_order="left"
+    )
+
+    assert joined["atm_volatility"].count() > 200
+    for column in ("atm_volatility", "volatility_rank", "put_call_volume"):
+        assert joined[f"options_{column}"].equals(joined[column])
+    assert joined["options_volatility_rank"].count() > 100
+    assert read_table(run.folder.rows("SIM02"))["options_atm_volatility"].count() == 0
 
 
 def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
