@@ -25,14 +25,10 @@ from sensequant.capture.options import OptionSnapshotReport
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.coverage.files import CoverageFiles
 from sensequant.evaluation.comparison import ComparisonRecord
-from sensequant.evaluation.figures import Figure
 from sensequant.ingestion.backfill import BackfillReport
 from sensequant.ingestion.chunks import ChunkResult
 from sensequant.market.discovery import Discovery
 from sensequant.records import Outcome
-from sensequant.release.contest import ContestReport
-from sensequant.release.deployment_records import Readiness, ShadowValidation
-from sensequant.release.monitoring import MonitorReport
 from sensequant.runs import RunFolder, Stage, StageRecord
 from sensequant.stages.context import RunRecord
 from sensequant.stages.ingestion import chunk_name
@@ -43,19 +39,17 @@ __all__ = [
     "show_capture",
     "show_chart",
     "show_comparisons",
-    "show_contest",
     "show_context_import",
     "show_coverage",
     "show_discovery",
-    "show_findings",
     "show_known",
     "show_markdown",
     "show_options",
     "show_progress",
-    "show_readiness",
     "show_run",
     "show_shares",
     "show_stage",
+    "show_table",
     "show_teachers",
     "show_units",
 ]
@@ -352,124 +346,10 @@ def show_context_import(counts: Mapping[str, Any], refused: pl.DataFrame) -> Non
         )
 
 
-def show_findings(report: MonitorReport) -> None:
-    """Show everything that was looked at of a deployed model."""
-    create_table_artifact(
-        key="findings",
-        table=[
-            {
-                "finding": each.name,
-                "health": each.health.value,
-                "expected": each.expected,
-                "found": each.found,
-            }
-            for each in report.findings
-        ],
-        description=f"{report.run_id} in {report.environment}: {report.health}",
-    )
-    if not report.alerts:
-        return
-    create_table_artifact(
-        key="alerts",
-        table=[
-            {
-                "alert": each.name,
-                "since": str(each.since),
-                "session hours": f"{each.session_hours:.2f}",
-                "observations": str(each.n_observations),
-                "limit": _shown(each.limit),
-                "figure": "none" if each.figure is None else _with_interval(each.figure),
-                "told now": "yes" if each.is_told else "no, it was told before",
-            }
-            for each in report.alerts
-        ],
-        description="automatic rollback: "
-        + ("off" if report.rollback is None else report.rollback.words),
-    )
-
-
-def show_contest(report: ContestReport) -> None:
-    """Show every difference of challengers and champion, and who could not be compared."""
-    table = [
-        {
-            "model": each.run_id,
-            "figure": delta.name,
-            "champion": _shown(delta.reference),
-            "this model": _shown(delta.candidate),
-            "difference": _with_interval(delta.difference),
-        }
-        for each in report.challengers
-        if each.comparison is not None
-        for delta in each.comparison.deltas
-    ]
-    table += [
-        {
-            "model": each.run_id,
-            "figure": "none",
-            "champion": "none",
-            "this model": "none",
-            "difference": each.reason,
-        }
-        for each in report.challengers
-        if each.reason is not None
-    ]
-    simulated = " (SIMULATED)" if report.is_simulated else ""
-    create_table_artifact(
-        key="contest",
-        table=table,
-        description=f"models beside {report.champion.run_id} of {report.environment}{simulated}, "
-        f"{report.first_session} to {report.last_session}: this model minus the champion",
-    )
-
-
-def show_readiness(found: Readiness) -> None:
-    """Show every check of a move between environments, and what the shadow found."""
-    create_table_artifact(
-        key="readiness",
-        table=[
-            {
-                "check": check.name,
-                "outcome": "pass" if check.is_passed else "fail",
-                "expected": check.expected,
-                "found": check.found,
-            }
-            for check in found.checks
-        ],
-        description=f"checks before {found.kind} of {found.run_id} to {found.environment}",
-    )
-    if found.shadow is not None:
-        create_table_artifact(
-            key="shadow",
-            table=_figures(_shadow(found.shadow)),
-            description=f"scores of {found.run_id} on the bars since it was staged",
-        )
-
-
-def _shadow(found: ShadowValidation) -> dict[str, Any]:
-    figures = {
-        "AUC": found.auc,
-        "precision": found.precision,
-        "hit rate": found.hit_rate,
-        "Brier score": found.brier_score,
-    }
-    return {
-        "since": found.since,
-        "first session": found.first_session,
-        "last session": found.last_session,
-        "sessions": found.n_sessions,
-        "rows": found.n_rows,
-        "scored": found.n_scored,
-        "too far from what was learnt": found.n_novel,
-        "after the student's expiry": found.n_expired,
-        "with an outcome": found.n_realised,
-        **{name: _with_interval(figure) for name, figure in figures.items()},
-    }
-
-
-def _with_interval(figure: Figure) -> str:
-    if figure.value is None or figure.lower is None or figure.upper is None:
-        return f"{_shown(figure.value)}, n {figure.n}: {figure.reason}"
-    return f"{figure.value:.4f} [{figure.lower:.4f}, {figure.upper:.4f}], n {figure.n}"
+def show_table(key: str, table: Iterable[Mapping[str, Any]], *, description: str) -> None:
+    """Show rows under a key, their values as text; an absent one is `none`."""
+    rows = [{name: _shown(value) for name, value in row.items()} for row in table]
+    create_table_artifact(key=_key(key), table=rows, description=description)
 
 
 def show_markdown(key: str, text: str, *, description: str) -> None:

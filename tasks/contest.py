@@ -12,7 +12,7 @@ from blocks.environment import Environment
 from sensequant.release.contest import ContestConfig, ContestReport
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.stages.contest import hold_contest
-from tasks.artifacts import show_contest
+from tasks.model_artifacts import show_contest
 from tasks.telling import say, utc_now
 from tasks.units import run_folder
 

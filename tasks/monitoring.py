@@ -17,8 +17,8 @@ from sensequant.release.monitoring import (
     RollbackOutcome,
 )
 from sensequant.stages.monitoring import monitor
-from tasks.artifacts import show_findings
 from tasks.events import Happening, announce
+from tasks.model_artifacts import show_findings
 from tasks.telling import say, utc_now
 
 __all__ = ["look_at_model"]

@@ -17,7 +17,7 @@ from sensequant.release.deployment_records import Deployment, DeploymentKind, En
 from sensequant.release.limits import PromotionLimits
 from sensequant.stages.moving import Order
 from sensequant.stages.promotion import promote_candidate, rollback_environment, stage_candidate
-from tasks.artifacts import show_readiness
+from tasks.model_artifacts import show_readiness
 from tasks.telling import say, utc_now
 from tasks.units import run_folder
 

@@ -10,21 +10,19 @@ one-sided where the alternative is. A test that the data cannot answer has no fi
 Sources
 -------
 - D. N. Politis and J. P. Romano (1994), "The Stationary Bootstrap".
-- W. K. Newey and K. D. West (1987, 1994): HAC errors; lags floor(4 (n / 100)^(2/9)).
+- W. K. Newey and K. D. West (1987, 1994): see `evaluation.hac`.
 - D. H. Bailey and M. López de Prado (2012, 2014): see `evaluation.sharpe`.
 - W. F. Sharpe (1994), "The Sharpe Ratio": of the return over that of a benchmark portfolio.
 - M. C. Jensen (1968): alpha. T. H. Goodwin (1998), "The Information Ratio".
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
 
 from sensequant.evaluation.bootstrap import (
     block_length,
@@ -32,6 +30,7 @@ from sensequant.evaluation.bootstrap import (
     stationary_draws,
 )
 from sensequant.evaluation.contenders import Contenders
+from sensequant.evaluation.hac import HacFit, effective_size, hac_fit, hac_lags
 from sensequant.evaluation.hypotheses import (
     Draws,
     ReturnSeries,
@@ -46,13 +45,9 @@ from sensequant.evaluation.sharpe import expected_max_sharpe, probabilistic_shar
 from sensequant.records import derive_seed
 
 __all__ = [
-    "HacFit",
     "alpha_beta",
     "deflated_excess_test",
     "deflated_sharpe_test",
-    "effective_size",
-    "hac_fit",
-    "hac_lags",
     "information_ratio",
     "mean_excess_bootstrap",
     "mean_excess_newey_west",
@@ -73,24 +68,6 @@ _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class HacFit:
-    """A least-squares fit with HAC errors.
-
-    `independent` are the errors, were residuals independent of each other; `freedom` are the
-    degrees of freedom left.
-    """
-
-    estimates: _Floats
-    errors: _Floats
-    independent: _Floats
-    freedom: float
-
-    def effective_size(self, place: int, n: int) -> float:
-        """Return how many independent rows tell as much about one coefficient as these `n`."""
-        return float(n * (self.independent[place] / self.errors[place]) ** 2)
-
-
-@dataclass(frozen=True, slots=True)
 class _Ratio:
     values: _Floats
     hurdle: float
@@ -98,28 +75,6 @@ class _Ratio:
     @classmethod
     def of_net(cls, data: ReturnSeries) -> Self:
         return cls(data.net, data.risk_free)
-
-
-def hac_lags(n: int, horizon_sessions: int) -> int:
-    """Return the lags of HAC errors: max(h - 1, floor(4 (n / 100)^(2/9)))."""
-    return max(horizon_sessions - 1, math.floor(4 * (n / 100) ** (2 / 9)))
-
-
-def hac_fit(values: _Floats, design: _Floats, lags: int) -> HacFit:
-    """Regress values, shape (n,), on the columns of a design, shape (n, k), with HAC errors."""
-    model = cast("Any", OLS(values, design))
-    options = {"maxlags": lags, "use_correction": True}
-    fit = model.fit(cov_type="HAC", cov_kwds=options, use_t=True)
-    variances = np.diag(fit.normalized_cov_params) * fit.ssr / fit.df_resid
-    estimates, errors = np.asarray(fit.params), np.asarray(fit.bse)
-    return HacFit(estimates, errors, np.sqrt(variances), float(fit.df_resid))
-
-
-def effective_size(values: _Floats, horizon: int) -> tuple[float, int]:
-    """Return how many independent values tell as much about the mean, and the lags behind that."""
-    lags = hac_lags(values.size, horizon)
-    fit = hac_fit(values, np.ones((values.size, 1)), lags)
-    return fit.effective_size(0, values.size), lags
 
 
 def unfit_pair(data: ReturnSeries) -> str | None:

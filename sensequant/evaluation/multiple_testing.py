@@ -25,6 +25,7 @@ from scipy import stats
 
 from sensequant.evaluation.bootstrap import block_length
 from sensequant.evaluation.contenders import Contenders
+from sensequant.evaluation.hac import HacFit, hac_fit, hac_lags
 from sensequant.evaluation.hypotheses import (
     ReturnSeries,
     SignificanceConfig,
@@ -32,7 +33,6 @@ from sensequant.evaluation.hypotheses import (
     answered,
     unanswered,
 )
-from sensequant.evaluation.inference import HacFit, hac_fit, hac_lags
 from sensequant.evaluation.overfitting import cross_validate_choice
 from sensequant.records import derive_seed
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sensequant.evaluation.bootstrap import block_length
+from sensequant.evaluation.hac import hac_fit, hac_lags
 from sensequant.evaluation.hypotheses import (
     ReturnSeries,
     TestResult,
@@ -26,7 +27,7 @@ from sensequant.evaluation.hypotheses import (
     unanswered,
     unfit,
 )
-from sensequant.evaluation.inference import hac_fit, hac_lags, mean_test
+from sensequant.evaluation.inference import mean_test
 from sensequant.records import derive_seed
 
 __all__ = ["mean_difference", "sharpe_difference"]

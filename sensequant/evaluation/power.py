@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 from statsmodels.stats.power import TTestPower
 
+from sensequant.evaluation.hac import effective_size
 from sensequant.evaluation.hypotheses import (
     RankedRows,
     ReturnSeries,
@@ -28,7 +29,6 @@ from sensequant.evaluation.hypotheses import (
     unanswered,
     unfit,
 )
-from sensequant.evaluation.inference import effective_size
 
 __all__ = ["detectable_auc", "detectable_sharpe"]
 

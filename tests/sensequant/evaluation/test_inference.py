@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from sensequant.evaluation.contenders import Contenders
+from sensequant.evaluation.hac import hac_fit, hac_lags
 from sensequant.evaluation.hypotheses import (
     ReturnSeries,
     SignificanceConfig,
@@ -18,8 +19,6 @@ from sensequant.evaluation.inference import (
     alpha_beta,
     deflated_excess_test,
     deflated_sharpe_test,
-    hac_fit,
-    hac_lags,
     information_ratio,
     mean_excess_bootstrap,
     mean_excess_newey_west,

@@ -12,8 +12,8 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import multitest
 
 from sensequant.evaluation.contenders import Contenders
+from sensequant.evaluation.hac import hac_fit, hac_lags
 from sensequant.evaluation.hypotheses import ReturnSeries, SignificanceConfig
-from sensequant.evaluation.inference import hac_fit, hac_lags
 from sensequant.evaluation.multiple_testing import (
     contender_discoveries,
     contender_tests,

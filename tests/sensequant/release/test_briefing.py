@@ -192,7 +192,6 @@ def test_what_is_not_done_yet_comes_from_stages_and_reports(inputs: BriefingInpu
     assert list(found) == [
         "model_validation",
         "statistical_tests",
-        "stress_tests",
         "release_audit",
     ]
     assert found["release_audit"] == ("Signed manifest.",)
