@@ -8,31 +8,47 @@ folder of its pages, which lies in the home; a copy below it needs no server of 
 empties that folder when it is upgraded: `publish_all` puts back what stood there.
 """
 
+from collections.abc import Mapping
+
 from blocks.environment import Environment
 from sensequant.runs import RunFolder
 from sensequant.storage import write_atomically
 
-__all__ = ["publish_all", "publish_report"]
+__all__ = ["REPORT", "publish_all", "publish_pages"]
+
+REPORT = "Report with charts"
+"""Title of the page that every judged run has."""
 
 _FOLDER = "reports"
+_PAGES: Mapping[str, str] = {
+    REPORT: "report.html",
+    "Briefing": "promotion_briefing.html",
+    "Scores by group": "validation/accuracy_report.html",
+    "Crises": "stress/stress_report.html",
+}
+"""Titles of a run's pages, and their places in its folder."""
 
 
-def publish_report(folder: RunFolder, env: Environment) -> str | None:
-    """Let the server show the report of a run; return its address.
+def publish_pages(folder: RunFolder, env: Environment) -> dict[str, str]:
+    """Let the server show the pages of a run; return their addresses by title.
 
-    None where the run has no report yet, or where the server's pages do not lie in this home.
+    Empty where the run has no page yet, or where the server's pages do not lie in this home.
     """
     pages = env.prefect_home / "ui" / "v1"
-    if not folder.report.exists() or not (pages / "index.html").exists():
-        return None
-    name = f"{folder.run_id}.html"
-    write_atomically(pages / _FOLDER / name, folder.report.read_bytes())
-    return f"{env.ui_url}/{_FOLDER}/{name}"
+    if not (pages / "index.html").exists():
+        return {}
+    found: dict[str, str] = {}
+    for title, name in _PAGES.items():
+        page = folder.root / name
+        if page.exists():
+            write_atomically(pages / _FOLDER / folder.run_id / name, page.read_bytes())
+            found[title] = f"{env.ui_url}/{_FOLDER}/{folder.run_id}/{name}"
+    return found
 
 
 def publish_all(env: Environment) -> int:
-    """Let the server show every report of this home that it does not show; return how many."""
+    """Show the pages of every run of this home whose report is not shown; return how many runs."""
     shown = env.prefect_home / "ui" / "v1" / _FOLDER
     runs = (path.parent.name for path in (env.home / "runs").glob("*/report.html"))
-    missing = [name for name in runs if not (shown / f"{name}.html").exists()]
-    return sum(publish_report(RunFolder(env.home, name), env) is not None for name in missing)
+    missing = [name for name in runs if not (shown / name / _PAGES[REPORT]).exists()]
+    return sum(bool(publish_pages(RunFolder(env.home, name), env)) for name in missing)

@@ -20,7 +20,7 @@ from prefect.artifacts import (
 )
 
 from blocks.environment import environment_now
-from blocks.pages import publish_report
+from blocks.pages import REPORT, publish_pages
 from sensequant.capture.options import OptionSnapshotReport
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.coverage.files import CoverageFiles
@@ -160,15 +160,16 @@ def show_run(record: RunRecord, folder: RunFolder) -> None:
         description=f"{record.run_id}: {record.outcome}, verdict {record.verdict or 'none'}; "
         f"report: {folder.report}",
     )
-    report = publish_report(folder, environment_now())
-    if report is not None:
-        text = "Report with charts"
-        create_link_artifact(report, text, key="report", description=f"report of {record.run_id}")
+    pages = publish_pages(folder, environment_now())
+    if REPORT in pages:
+        description = f"report of {record.run_id}"
+        create_link_artifact(pages[REPORT], REPORT, key="report", description=description)
     briefing = folder.briefing.with_suffix(".md")
     if briefing.exists():
         page = briefing.read_text(encoding="utf-8")
-        if report is not None:
-            page = f"[Report with charts]({report})\n\n{page}"
+        if pages:
+            links = " · ".join(f"[{title}]({address})" for title, address in pages.items())
+            page = f"{links}\n\n{page}"
         show_markdown("briefing", page, description=f"briefing of {record.run_id}")
 
 

@@ -25,7 +25,7 @@ from prefect.states import Completed, Scheduled
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 
 from blocks.environment import environment_now
-from blocks.pages import publish_report
+from blocks.pages import REPORT, publish_pages
 from blocks.suspended import resume_run
 from sensequant.errors import ConfigError, DigestMismatchError, RegistryError
 from sensequant.release.registry_records import CandidateEvent
@@ -243,7 +243,7 @@ def _form(review: Review, refusal: str | None) -> type[DecisionForm]:
     simulated = "**SIMULATED bars.** " if candidate.is_simulated else ""
     refused = "" if refusal is None else f"**The last answer was refused:** {refusal}\n\n"
     limit = "" if candidate.decide_by is None else f" Decide by {_minute(candidate.decide_by)}."
-    report = publish_report(run_folder(candidate.run_id), environment_now())
+    report = publish_pages(run_folder(candidate.run_id), environment_now()).get(REPORT)
     read = "" if report is None else f" and its [report]({report})"
     form = create_model(
         DecisionForm.__name__,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from blocks.environment import Environment
-from blocks.pages import publish_all, publish_report
+from blocks.pages import publish_all, publish_pages
 from sensequant.runs import RunFolder
 
 RUN_ID = "live_candidate_20250101_000000_0000abcd"
@@ -29,24 +29,31 @@ def env(tmp_path: Path) -> Environment:
     return Environment.model_validate({"SENSEQUANT_HOME": tmp_path, "SENSEQUANT_PORT": 5123})
 
 
-def test_report_is_served_by_the_server_of_the_home(folder: RunFolder, env: Environment) -> None:
-    """The newest one: a run that is judged again has another page at the same address."""
-    address = publish_report(folder, env)
-    folder.report.write_text("<p>again</p>", encoding="utf-8")
+def test_pages_are_served_by_the_server_of_the_home(folder: RunFolder, env: Environment) -> None:
+    """The newest ones: a run that is judged again has other pages at the same addresses."""
+    below = f"http://127.0.0.1:5123/reports/{RUN_ID}"
+    assert publish_pages(folder, env) == {"Report with charts": f"{below}/report.html"}
 
-    assert address == publish_report(folder, env)
-    assert address == f"http://127.0.0.1:5123/reports/{RUN_ID}.html"
-    shown = env.prefect_home / "ui" / "v1" / "reports" / f"{RUN_ID}.html"
-    assert shown.read_text(encoding="utf-8") == "<p>again</p>"
+    folder.report.write_text("<p>again</p>", encoding="utf-8")
+    (folder.root / "stress").mkdir()
+    (folder.root / "stress" / "stress_report.html").write_text("<p>crises</p>", encoding="utf-8")
+
+    assert publish_pages(folder, env) == {
+        "Report with charts": f"{below}/report.html",
+        "Crises": f"{below}/stress/stress_report.html",
+    }
+    shown = env.prefect_home / "ui" / "v1" / "reports" / RUN_ID
+    assert (shown / "report.html").read_text(encoding="utf-8") == "<p>again</p>"
+    assert (shown / "stress" / "stress_report.html").read_text(encoding="utf-8") == "<p>crises</p>"
 
 
 def test_no_link_leads_nowhere(folder: RunFolder, env: Environment, tmp_path: Path) -> None:
-    """Without a report, and where the server keeps its pages elsewhere."""
+    """Without a page, and where the server keeps its pages elsewhere."""
     elsewhere = Environment.model_validate({"SENSEQUANT_HOME": tmp_path / "other"})
 
-    assert publish_report(folder, elsewhere) is None
+    assert publish_pages(folder, elsewhere) == {}
     folder.report.unlink()
-    assert publish_report(folder, env) is None
+    assert publish_pages(folder, env) == {}
 
 
 def test_what_an_upgrade_of_prefect_took_away_is_put_back(
