@@ -35,6 +35,9 @@ class FindingName(StrEnum):
     EXPIRY = "expiry"
     SILENCE = "silence"
     SCORES = "scores"
+    PRECISION = "precision"
+    HIT_RATE = "hit_rate"
+    CALIBRATION = "calibration"
     DRIFT = "drift"
 
 
@@ -63,6 +66,9 @@ class CoolDown(Config):
     expiry: float = _hours("students have expired")
     silence: float = _hours("the model is silent about many rows")
     scores: float = _hours("scores are below chance or validation")
+    precision: float = _hours("fewer decisions come true than in the validation")
+    hit_rate: float = _hours("fewer decisions earn something than in the validation")
+    calibration: float = _hours("probabilities are further off than in the validation")
     drift: float = _hours("features have moved")
 
 

@@ -14,7 +14,7 @@ altered: together they are the history of the alerts.
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 from pydantic import SecretStr, ValidationError
@@ -22,6 +22,7 @@ from pydantic import SecretStr, ValidationError
 from sensequant.boosting import feature_matrix
 from sensequant.errors import ConfigError, RecordError, SenseQuantError
 from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.scoring import ClassificationFigures
 from sensequant.evaluation.validation import ValidationSummary
 from sensequant.market.sessions import nse_calendar
 from sensequant.release.alerts import alerts_of
@@ -144,7 +145,7 @@ def monitor(
 
 
 def _reported(watched: _Watched, since: _Since, former: MonitorReport | None) -> MonitorReport:
-    drift, validated = since.drift, _validated_auc(watched)
+    drift, validated = since.drift, _validated(watched)
     findings = tuple(
         Finding(name=name, **look()._asdict())
         for name, look in _looks(watched, since, validated).items()
@@ -166,7 +167,7 @@ def _reported(watched: _Watched, since: _Since, former: MonitorReport | None) ->
         health=_together(findings),
         findings=findings,
         since=since.figures,
-        validated_auc=validated,
+        validated_auc=None if validated is None else validated.auc,
         n_columns=0 if drift is None else drift.height,
         n_drifted=None if drift is None else _n_drifted(drift),
         largest_psi=None if drift is None else drift["psi"].max(),  # pyright: ignore[reportArgumentType]
@@ -278,16 +279,16 @@ def _drift_of(scorers: Scorers, features: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _validated_auc(watched: _Watched) -> Figure | None:
+def _validated(watched: _Watched) -> ClassificationFigures | None:
     folder = RunFolder(watched.home, watched.model.record.run_id)
     path = folder.validation / _VALIDATION
     if not path.exists():
         return None
-    return ValidationSummary.model_validate(read_json(path)).classification.auc
+    return ValidationSummary.model_validate(read_json(path)).classification
 
 
 def _looks(
-    watched: _Watched, since: _Since, validated: Figure | None
+    watched: _Watched, since: _Since, validated: ClassificationFigures | None
 ) -> dict[FindingName, Callable[[], _Told]]:
     students = student_checks(
         lambda: watched.model.students,
@@ -306,7 +307,10 @@ def _looks(
         FindingName.FEATURE_SCHEMA: lambda: _exact(*students["feature_schema"]()),
         FindingName.EXPIRY: lambda: _exact(*students["expiry"]()),
         FindingName.SILENCE: lambda: _silence(since, watched.limits),
-        FindingName.SCORES: lambda: _scores(since, validated),
+        FindingName.SCORES: lambda: _scores(since, None if validated is None else validated.auc),
+        FindingName.PRECISION: lambda: _against(since, validated, "precision"),
+        FindingName.HIT_RATE: lambda: _against(since, validated, "hit_rate"),
+        FindingName.CALIBRATION: lambda: _against(since, validated, "brier_score", is_error=True),
         FindingName.DRIFT: lambda: _drift(since.drift, watched.limits),
     }
 
@@ -341,6 +345,30 @@ def _scores(since: _Since, validated: Figure | None) -> _Told:
     found = f"{auc.value:.3f} [{auc.lower:.3f}, {auc.upper:.3f}] over {auc.n} outcomes"
     health = Health.DEGRADED if auc.upper < floor else Health.FINE
     return _Told(health, expected, found, auc, floor)
+
+
+def _against(
+    since: _Since,
+    validated: ClassificationFigures | None,
+    name: Literal["precision", "hit_rate", "brier_score"],
+    *,
+    is_error: bool = False,
+) -> _Told:
+    """Hold a figure against that of the validation: their intervals tell only if they are apart."""
+    words, side = name.replace("_", " "), "above" if is_error else "below"
+    known: Figure | None = None if validated is None else getattr(validated, name)
+    if known is None or known.lower is None or known.upper is None:
+        return _Told(Health.UNKNOWN, f"a {words} as in the validation", "it has no interval there")
+    limit = known.upper if is_error else known.lower
+    expected = f"a {words} whose interval does not lie {side} that of the validation, {limit:.3f}"
+    if since.figures is None:
+        return _Told(Health.UNKNOWN, expected, since.why, limit=limit)
+    now: Figure = getattr(since.figures, name)
+    if now.value is None or now.upper is None or now.lower is None:
+        return _Told(Health.UNKNOWN, expected, now.reason or "no interval", now, limit)
+    found = f"{now.value:.3f} [{now.lower:.3f}, {now.upper:.3f}] over {now.n} outcomes"
+    is_worse = now.lower > limit if is_error else now.upper < limit
+    return _Told(Health.DEGRADED if is_worse else Health.FINE, expected, found, now, limit)
 
 
 def _drift(drift: pl.DataFrame | None, limits: MonitorLimits) -> _Told:

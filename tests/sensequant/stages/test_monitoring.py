@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from sensequant.errors import ConfigError, RecordError
+from sensequant.evaluation.figures import Figure
 from sensequant.evaluation.measures import roc_auc
+from sensequant.evaluation.scoring import ClassificationFigures
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.limits import PromotionLimits
 from sensequant.release.monitoring import (
@@ -87,6 +89,9 @@ def test_figures_are_those_of_the_rows_that_are_kept(staged: World) -> None:
         "expiry",
         "silence",
         "scores",
+        "precision",
+        "hit_rate",
+        "calibration",
         "drift",
     }
     stored = staged.home / "monitoring" / "staging" / "20231031T120000Z.json"
@@ -142,6 +147,40 @@ def test_scores_that_are_upside_down_degrade(
     assert report.since is not None
     assert alert.figure == report.since.auc
     assert (alert.limit, alert.since, alert.n_observations) == (0.5, LATER, 1)
+
+
+@pytest.mark.parametrize(
+    ("validated", "health"),
+    [(0.95, Health.DEGRADED), (0.01, Health.FINE)],
+    ids=["better then", "worse then"],
+)
+def test_decisions_are_held_against_the_validation(
+    staged: World, monkeypatch: pytest.MonkeyPatch, validated: float, health: Health
+) -> None:
+    """Precision and hit rate degrade where their whole interval lies below the one of then."""
+    then = Figure(value=validated, lower=validated, upper=validated, n=500, unit="fraction")
+    fields = ClassificationFigures.model_fields.keys() - {"schema_version"}
+    figures = ClassificationFigures.model_validate(dict.fromkeys(fields, then))
+    monkeypatch.setattr(monitoring, "_validated", lambda _: figures)
+    staged.deliver(LATER.date())
+    report = looked(staged, LATER)
+
+    for name in ("precision", "hit_rate"):
+        found = finding(report, name)
+        assert (found.health, found.limit) == (health, validated)
+        assert found.figure is not None
+        assert found.figure.n > 0
+    # An error is worse where it is larger.
+    other = {Health.FINE: Health.DEGRADED, Health.DEGRADED: Health.FINE}[health]
+    assert finding(report, "calibration").health is other
+
+
+def test_without_a_validation_there_is_nothing_to_hold_decisions_against(staged: World) -> None:
+    """Unknown, with the reason; never fine."""
+    staged.deliver(LATER.date())
+    found = finding(looked(staged, LATER), "precision")
+
+    assert (found.health, found.found) == (Health.UNKNOWN, "it has no interval there")
 
 
 def test_bars_of_later_sessions_are_not_read(staged: World) -> None:
