@@ -161,7 +161,11 @@ def test_decisions_are_held_against_the_validation(
     then = Figure(value=validated, lower=validated, upper=validated, n=500, unit="fraction")
     fields = ClassificationFigures.model_fields.keys() - {"schema_version"}
     figures = ClassificationFigures.model_validate(dict.fromkeys(fields, then))
-    monkeypatch.setattr(monitoring, "_validated", lambda _: figures)
+
+    def known(_: object) -> ClassificationFigures:
+        return figures
+
+    monkeypatch.setattr(monitoring, "_validated", known)
     staged.deliver(LATER.date())
     report = looked(staged, LATER)
 
