@@ -15,6 +15,7 @@ from tasks.units import run_folder
 __all__ = [
     "PlannedWindows",
     "failure_limit",
+    "places_in_time",
     "planned_methods",
     "planned_scenarios",
     "planned_stages",
@@ -44,6 +45,12 @@ def planned_teachers(run_id: str) -> PlannedWindows:
 def planned_students(run_id: str) -> PlannedWindows:
     """Return every window that is to have a student, in the order of time."""
     return _parallel(distillation.planned_students(load_run(run_folder(run_id))))
+
+
+def places_in_time(run_id: str, symbol: str) -> dict[str, int]:
+    """Return the place of each window of a symbol in the order of time, by its name."""
+    windows = load_run(run_folder(run_id)).windows_of(symbol)
+    return {window.short: place for place, window in enumerate(windows)}
 
 
 def planned_scenarios(run_id: str) -> list[str]:

@@ -2,17 +2,22 @@
 
 from collections import deque
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect.futures import PrefectFuture
 
 from sensequant.runs import Stage
 from tasks.distillation import train_student
-from tasks.plans import PlannedWindows
+from tasks.plans import PlannedWindows, places_in_time
 from tasks.runners import in_turn, submit
 from tasks.training import train_teacher
 
 __all__ = ["submit_windows"]
+
+
+class _Placed(NamedTuple):
+    place: int
+    future: PrefectFuture[Any]
 
 
 def submit_windows(
@@ -33,11 +38,15 @@ def _teachers(run_id: str, windows: PlannedWindows) -> Iterator[PrefectFuture[An
 
 
 def _students(run_id: str, windows: PlannedWindows) -> Iterator[PrefectFuture[Any]]:
-    latest: dict[str, deque[PrefectFuture[Any]]] = {}
+    places = {symbol: places_in_time(run_id, symbol) for symbol in dict.fromkeys(windows.symbols)}
+    submitted: dict[str, deque[_Placed]] = {}
     for symbol, name in zip(windows.symbols, windows.names, strict=True):
-        earlier = latest.setdefault(symbol, deque(maxlen=3))
+        place = places[symbol][name]
+        earlier = submitted.setdefault(symbol, deque(maxlen=3))
         # What the students up to the one before last decided is rewarded by now, and weights the
-        # lessons of this one; who waits for two of them waits for all.
-        future = submit(train_student, run_id, symbol, name, after=[*earlier][:-1])
-        earlier.append(future)
+        # lessons of this one; who waits for two of them waits for all. The one before may be taken
+        # from an earlier attempt and so not be here.
+        before = [each.future for each in earlier if each.place < place - 1][-2:]
+        future = submit(train_student, run_id, symbol, name, after=before)
+        earlier.append(_Placed(place, future))
         yield future

@@ -94,9 +94,9 @@ def test_all_eight_stages_succeed(finished: RunFolder, ask: Ask, flow_run_id: st
     assert run["name"] == "all symbols 2022-01-01..2023-06-30 simulated"
     assert [stage.stage for stage in finished.stages()] == list(Stage)
     assert {stage.outcome for stage in finished.stages()} == {StageOutcome.SUCCESS}
-    assert (record["outcome"], record["verdict"]) == ("completed", "reject")
+    assert (record["outcome"], record["verdict"]) == ("completed", "not_enough_evidence")
     assert record["ended_at"] > record["started_at"]
-    assert "verdict reject" in run["state"]["message"]
+    assert "verdict not_enough_evidence" in run["state"]["message"]
 
 
 def test_the_candidate_is_recorded(finished: RunFolder) -> None:
