@@ -40,7 +40,7 @@ from sensequant.stages.training import (
     WEIGHT,
     digest_of_rows,
     planned_teachers,
-    threads_of,
+    threads_for,
     window_rows,
 )
 from sensequant.stages.tried import note_fit
@@ -298,7 +298,7 @@ def _train(task: _Task, lessons: pl.DataFrame, config: StudentConfig) -> Trained
         min_samples=run.config.windows.min_samples,
         # One seed for all variants: what differs between them is what they are named by.
         seed=derive_seed(run.config.seed, "student", task.window.label),
-        n_threads=threads_of(run, task.symbol),
+        n_threads=threads_for(run, lessons.height),
     )
 
 

@@ -66,13 +66,16 @@ __all__ = [
     "prepare_rows",
     "skip_of",
     "teacher_key",
-    "threads_of",
+    "threads_for",
     "train_window",
     "window_rows",
 ]
 
 WEIGHT = "sample_weight"
 """Column with the weight of a row in every fit."""
+
+_ROWS_OF_A_THREAD = 10_000
+"""Rows of a fit for which another thread is worth what waiting for it costs."""
 
 
 class WindowSkippedError(DataError):
@@ -161,7 +164,7 @@ def train_window(run: Run, symbol: str, short: str) -> UnitRecord:
         config=run.config.teacher,
         min_samples=run.config.windows.min_samples,
         seed=derive_seed(run.config.seed, "teacher", window.label),
-        n_threads=threads_of(run, symbol),
+        n_threads=threads_for(run, with_features.height),
         weight_column=WEIGHT,
     )
     tables = {"labels": result.rows, "importance": result.importance}
@@ -263,13 +266,22 @@ def planned_teachers(run: Run) -> list[Window]:
     return [planned.window for planned in run.windows]
 
 
-def threads_of(run: Run, symbol: str) -> int:
+def threads_for(run: Run, n_rows: int) -> int:
     """Return how many threads one fit may use; it changes no byte of a model.
 
-    Windows run side by side, and a fit of a hundred rows gains nothing from a second thread; few
-    fits of all symbols' rows would leave cores idle.
+    Windows run side by side, and threads of one fit wait for each other after every step of a few
+    hundred rows: on cores that others use as well, two threads took ten times as long as one over
+    three thousand rows.
+
+    Parameters
+    ----------
+    run
+        Whose number of workers is the most.
+    n_rows
+        Rows of the fit.
     """
-    return run.record.workers if symbol == POOLED else 1
+    n_worth = 1 + n_rows // _ROWS_OF_A_THREAD
+    return 1 if n_worth == 1 else min(run.record.workers, n_worth)
 
 
 def window_rows(run: Run, window: Window) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -436,3 +437,13 @@ def test_a_window_without_rows_has_a_key_all_the_same(copied: Run) -> None:
         copied.folder.rows(symbol).unlink(missing_ok=True)
     with pytest.raises(WindowSkippedError, match="no features and labels"):
         training.window_rows(copied, copied.pooled_windows[0])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_threads"), [(0, 1), (9_999, 1), (10_000, 2), (35_000, 4), (1_000_000, 4)]
+)
+def test_only_a_large_fit_uses_threads(n_rows: int, n_threads: int) -> None:
+    """Another one for each 10,000 rows, up to the number of workers."""
+    run: Any = SimpleNamespace(record=SimpleNamespace(workers=4))
+
+    assert training.threads_for(run, n_rows) == n_threads
