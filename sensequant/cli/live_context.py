@@ -7,13 +7,15 @@ here: listening and asking (`sensequant.capture`).
 import sys
 from collections.abc import Mapping, Sequence
 
+from pydantic import BaseModel
+
 from blocks.environment import Environment
 from sensequant.capture.options import OptionSnapshotReport, OptionSnapshotRequest
 from sensequant.capture.report import DepthCaptureReport
 from sensequant.capture.request import DepthCaptureRequest
 from sensequant.cli.asking import build_model, nested_settings
 from sensequant.cli.data_arguments import SymbolArguments, symbols_of
-from sensequant.cli.flow_runs import execute_flow, serve
+from sensequant.cli.flow_runs import FlowRun, execute_flow, serve
 from sensequant.cli.output import Fact, console_for, print_facts
 from sensequant.market.sources.build import SourceConfig
 
@@ -50,22 +52,15 @@ def start_capture(asked: DepthCaptureRequest, env: Environment, *, is_verbose: b
     SenseQuantError
         The source is no vendor, a symbol is unknown, or there is no login.
     """
-    served = serve(env, is_verbose=is_verbose)
-    run = execute_flow(
-        "flows.capture_depth:capture_depth",
-        served,
-        telemetry=None,
-        is_verbose=is_verbose,
-        asked=asked,
+    run = _executed(
+        "capture_depth", asked, env, skipped="nothing to capture", is_verbose=is_verbose
     )
-    console = console_for(sys.stdout)
-    if run.outcome == "skipped":
-        print_facts(console, [("outcome", "nothing to capture"), ("page", run.page or "none")])
+    if run is None:
         return 0
     report = run.returned(
         DepthCaptureReport, where="depth capture", nothing="capture returned nothing"
     )
-    print_facts(console, [*_capture_facts(report), ("page", run.page or "none")])
+    print_facts(console_for(sys.stdout), [*_capture_facts(report), ("page", run.page or "none")])
     return 1 if report.stopped_by is not None or report.n_lost else 0
 
 
@@ -97,17 +92,10 @@ def start_snapshot(asked: OptionSnapshotRequest, env: Environment, *, is_verbose
     SenseQuantError
         The source is no vendor, or it did not deliver.
     """
-    served = serve(env, is_verbose=is_verbose)
-    run = execute_flow(
-        "flows.snapshot_options:snapshot_options",
-        served,
-        telemetry=None,
-        is_verbose=is_verbose,
-        asked=asked,
+    run = _executed(
+        "snapshot_options", asked, env, skipped="no session is open", is_verbose=is_verbose
     )
-    console = console_for(sys.stdout)
-    if run.outcome == "skipped":
-        print_facts(console, [("outcome", "no session is open"), ("page", run.page or "none")])
+    if run is None:
         return 0
     report = run.returned(
         OptionSnapshotReport, where="options snapshot", nothing="snapshot returned nothing"
@@ -125,8 +113,22 @@ def start_snapshot(asked: OptionSnapshotRequest, env: Environment, *, is_verbose
     ]
     if report.is_simulated:
         facts.append(("mark", "simulated: all of it is invented"))
-    print_facts(console, [*facts, ("page", run.page or "none")])
+    print_facts(console_for(sys.stdout), [*facts, ("page", run.page or "none")])
     return 0 if report.n_contracts else 1
+
+
+def _executed(
+    flow: str, asked: BaseModel, env: Environment, *, skipped: str, is_verbose: bool
+) -> FlowRun | None:
+    """Run a flow; None where it had nothing to do, which is said then."""
+    served = serve(env, is_verbose=is_verbose)
+    run = execute_flow(
+        f"flows.{flow}:{flow}", served, telemetry=None, is_verbose=is_verbose, asked=asked
+    )
+    if run.outcome != "skipped":
+        return run
+    print_facts(console_for(sys.stdout), [("outcome", skipped), ("page", run.page or "none")])
+    return None
 
 
 def _listed(text: str) -> list[str]:
