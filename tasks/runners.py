@@ -77,8 +77,8 @@ def submit(
 def in_turn(submissions: Iterable[PrefectFuture[Any]]) -> Generator[PrefectFuture[Any]]:
     """Yield each submitted unit, with some hundreds handed over ahead of it and not thousands.
 
-    A unit that waits takes 20 KB of memory, and what the server was not told of one takes 30 KB:
-    Prefect sends it from a thread of its own, which falls behind where units are short.
+    What the server was not told yet of a unit takes 20 KB of memory: Prefect sends it from a thread
+    of its own, which falls behind where units are short.
 
     Parameters
     ----------
