@@ -19,6 +19,12 @@ from sensequant.storage import read_json, sha256_of
 
 N_KILLS = int(os.environ.get("SENSEQUANT_TEST_KILLS", "1"))
 SILENCE_SECONDS = 45
+SECOND_REPORT_SECONDS = 4
+"""A crash is reported by the run's launcher and, up to two seconds later, by its worker as well.
+
+What is set in between, a Retry too, is overwritten by the second report.
+"""
+
 UNENDED = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
 
 pytestmark = [pytest.mark.slow, pytest.mark.machines]
@@ -80,6 +86,7 @@ class Victims:
             if run["state"]["type"] == "COMPLETED":
                 return attempt
             states.append(run["state"])
+            time.sleep(SECOND_REPORT_SECONDS)
             self.machine.retry(flow_run_id)
         pytest.fail(f"{states}\n{self.machine.last_words()}")
 
