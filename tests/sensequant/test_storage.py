@@ -5,10 +5,13 @@ import hashlib
 import os
 import tempfile
 import threading
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as wall
 from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from sensequant.errors import RecordError, SchemaVersionError, StorageError
 from sensequant.records import Record
@@ -237,3 +240,26 @@ def test_unfinished_folders_are_removed(tmp_path: Path) -> None:
     remove_unfinished(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_table_keeps_every_type_and_nothing(tmp_path: Path) -> None:
+    """Also nulls, slices, lists, and columns without a row."""
+    at = datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
+    frame = pl.DataFrame(
+        {
+            "text": ["a", None, "b"],
+            "small": pl.Series([1, None, 3], dtype=pl.Int8),
+            "real": [0.1, None, float("nan")],
+            "single": pl.Series([0.1, None, 2.0], dtype=pl.Float32),
+            "flag": [True, None, False],
+            "day": [date(2024, 1, 2), None, date(2024, 1, 3)],
+            "hour": [wall(9, 15), None, wall(15, 30)],
+            "instant": pl.Series([at, None, at], dtype=pl.Datetime("us", "UTC")),
+            "wait": pl.Series([timedelta(seconds=1), None, None], dtype=pl.Duration("us")),
+            "names": [["a", "b"], None, []],
+            "pair": [{"x": 1, "y": "p"}, None, {"x": None, "y": None}],
+        }
+    )
+    for part in (frame, frame[1:], frame.clear(), pl.concat([frame, frame])):
+        write_table(tmp_path / "table", part)
+        assert_frame_equal(read_table(tmp_path / "table"), part)

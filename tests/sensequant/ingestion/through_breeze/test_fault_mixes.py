@@ -210,9 +210,9 @@ def mix(world: Any, number: int) -> None:
 def no_power_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for no disk: nothing here dies."""
 
-    def leave_it(_paths: Any) -> None: ...
+    def leave_it(_path: Any) -> None: ...
 
-    monkeypatch.setattr(storage, "_sync", leave_it)
+    monkeypatch.setattr(storage, "_sync_one", leave_it)
 
 
 @pytest.mark.slow
