@@ -1,11 +1,13 @@
 """What a task of Prefect adds to a chunk; imported by `bench_backfill` once a server runs."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task, unmapped
+from prefect import flow, task
 
 from sensequant.ingestion.backfill import plan_backfill
 from sensequant.ingestion.chunks import ingest_chunk
@@ -13,12 +15,12 @@ from sensequant.ingestion.planning import ChunkPlan
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.market.sources.base import Chunk
 from tasks.backfill import collect_results, fetch_chunk_of, open_backfill
-from tasks.runners import runner
+from tasks.runners import in_turn, runner
 from tasks.sources import intake_of
 
 __all__ = ["measure"]
 
-Work = Callable[[BackfillRequest, Sequence[Chunk]], object]
+Work = Callable[[BackfillRequest, Sequence[Chunk], int], object]
 
 UNIVERSES = Path(__file__).parents[1] / "deployments" / "universes"
 ID = "backfill_of_the_benchmark"
@@ -30,52 +32,54 @@ def idle(chunk: Chunk) -> Any:
     return chunk
 
 
-def without_prefect(request: BackfillRequest, chunks: Sequence[Chunk]) -> None:
-    """Fetch each chunk."""
+def alone(request: BackfillRequest, chunks: Sequence[Chunk], workers: int) -> None:
+    """Fetch each chunk without Prefect."""
     context = intake_of(request.source)
-    for chunk in chunks:
+
+    def fetch(chunk: Chunk) -> None:
         ingest_chunk(chunk, context)
 
+    with ThreadPoolExecutor(workers) as threads:
+        list(threads.map(fetch, chunks))
 
-def as_idle_tasks(_request: BackfillRequest, chunks: Sequence[Chunk]) -> None:
+
+def as_idle_tasks(_request: BackfillRequest, chunks: Sequence[Chunk], workers: int) -> None:
     """Run a task that does nothing for each chunk."""
-    with runner(1) as threads:
-        for future in threads.map(idle, {"chunk": list(chunks)}):
+    with runner(workers) as threads:
+        for future in in_turn(threads.submit(idle, {"chunk": chunk}) for chunk in chunks):
             future.wait()
 
 
-def as_tasks(request: BackfillRequest, chunks: Sequence[Chunk]) -> None:
+def as_tasks(request: BackfillRequest, chunks: Sequence[Chunk], workers: int) -> None:
     """Fetch each chunk in a task of its own, as the flow does."""
-    with runner(1) as threads:
-        given = {
-            "backfill_id": ID,
-            "request": unmapped(request),
-            "chunk": list(chunks),
-            "is_forced": False,
-        }
-        futures = list(threads.map(fetch_chunk_of, given))
+    with runner(workers) as threads:
+        given = {"backfill_id": ID, "request": request, "is_forced": False}
+        futures = in_turn(
+            threads.submit(fetch_chunk_of, {**given, "chunk": chunk}) for chunk in chunks
+        )
         collect_results(futures, ChunkPlan(tuple(chunks), 0, 0))
 
 
 @flow
 def measure(batches: Sequence[BackfillRequest]) -> dict[str, list[float]]:
-    """Return the least milliseconds of a chunk in each way, on the wall and of this process."""
-    works: tuple[Work, ...] = (without_prefect, as_idle_tasks, as_tasks)
+    """Return the milliseconds of a chunk in each way, on the wall and of this process.
+
+    Of many side by side they are the time of all by their number.
+    """
+    works: tuple[Work, ...] = (alone, as_idle_tasks, as_tasks)
+    ways = list(itertools.product(works, (1, BackfillOptions().workers)))
     open_backfill(batches[0], BackfillOptions(), backfill_id=ID)
     # The first batch logs in, and lets every part of the way be used once.
-    as_tasks(batches[0], _chunks(batches[0]))
-    found: dict[str, list[list[float]]] = {work.__name__: [] for work in works}
-    for place, request in enumerate(batches[1:]):
-        work = works[place % len(works)]
+    as_tasks(batches[0], _chunks(batches[0]), 1)
+    found: dict[str, list[float]] = {}
+    for (work, workers), request in zip(ways, batches[1:], strict=False):
         chunks = _chunks(request)
         started, used = time.perf_counter(), time.process_time()
-        work(request, chunks)
+        work(request, chunks, workers)
         times = (time.perf_counter() - started, time.process_time() - used)
-        found[work.__name__].append([1000 * each / len(chunks) for each in times])
-    return {
-        name: [round(min(each), 2) for each in zip(*times, strict=True)]
-        for name, times in found.items()
-    }
+        name = f"{work.__name__}, {workers} at once"
+        found[name] = [round(1000 * each / len(chunks), 2) for each in times]
+    return found
 
 
 def _chunks(request: BackfillRequest) -> list[Chunk]:

@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall
 from multiprocessing.connection import Connection
@@ -59,10 +60,12 @@ from sensequant.market.symbol_map import latest_snapshot
 
 N_SYMBOLS = 96
 N_REPEATS = 3
-MARKET = SimulatedConfig(n_symbols=N_SYMBOLS)
+# More stocks than one part uses, so that each batch of tasks has stocks of its own.
+MARKET = SimulatedConfig(n_symbols=480)
 UNHURRIED = BreezeConfig(calls_per_minute=100_000, calls_per_day=10_000_000)
 N_MEASURED = 24
-N_AS_TASKS = 12
+N_AS_TASKS = 48
+SHIPPED_WORKERS = BackfillOptions().workers
 THREE_YEARS = (date(2022, 1, 1), date(2024, 12, 31))
 FIVE_YEARS = (date(2020, 1, 1), date(2024, 12, 31))
 # One full chunk of 900 sessions for each stock.
@@ -102,19 +105,27 @@ def overhead() -> dict[str, Any]:
     """Return what a chunk costs above its call, and the time of a whole backfill."""
     with tempfile.TemporaryDirectory() as name, serving(Path(name)):
         folder = Path(name)
+        asked = {
+            "1day": a_request("1day", *FULL_CHUNK, n_symbols=N_SYMBOLS),
+            "5minute": a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED),
+        }
         chunks = {
-            "1day": per_chunk(folder, a_request("1day", *FULL_CHUNK, n_symbols=N_MEASURED)),
-            "5minute": per_chunk(folder, a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED)),
+            f"{interval}, {workers} at once": per_chunk(folder, request, workers)
+            for interval, request in asked.items()
+            for workers in (1, SHIPPED_WORKERS)
         }
         request = a_request("1day", *THREE_YEARS, n_symbols=N_SYMBOLS)
         seconds = [whole_backfill(folder, request) for _ in range(N_REPEATS)]
     return {"of_a_chunk": chunks, "96_symbols_3_years_daily_s": round(min(seconds), 2)}
 
 
-def per_chunk(folder: Path, request: BackfillRequest) -> dict[str, Any]:
-    """Return milliseconds of a chunk, of its bare call, and of the difference."""
-    warm_up = request.model_copy(update={"symbols": ("SIM96",)})
-    options = BackfillOptions(workers=1)
+def per_chunk(folder: Path, request: BackfillRequest, workers: int) -> dict[str, Any]:
+    """Return milliseconds of a chunk, of its bare call, and of the difference.
+
+    Of many side by side these are the time of all by their number.
+    """
+    warm_up = request.model_copy(update={"symbols": ("SIM480",)})
+    options = BackfillOptions(workers=workers)
     bare: list[Seconds] = []
     whole: list[Seconds] = []
     n_chunks = 0
@@ -124,7 +135,7 @@ def per_chunk(folder: Path, request: BackfillRequest) -> dict[str, Any]:
             run_backfill(warm_up, options, context, universes=UNIVERSES)
             chunks = plan_backfill(request, options, context, universes=UNIVERSES).chunks
             n_chunks = len(chunks)
-            bare.append(bare_calls(home, chunks))
+            bare.append(bare_calls(home, chunks, workers))
             started = now_of_process()
             run_backfill(request, options, context, universes=UNIVERSES)
             whole.append(since(started))
@@ -141,7 +152,7 @@ def per_chunk(folder: Path, request: BackfillRequest) -> dict[str, Any]:
     }
 
 
-def bare_calls(home: Path, chunks: Sequence[Chunk]) -> Seconds:
+def bare_calls(home: Path, chunks: Sequence[Chunk], workers: int) -> Seconds:
     """Return the time of asking the SDK for the same ranges, and nothing else."""
     simulator = running_simulator(home, market_digest(source_of(UNHURRIED)))
     symbols = latest_snapshot(home / store_key(source_of(UNHURRIED)))
@@ -149,8 +160,8 @@ def bare_calls(home: Path, chunks: Sequence[Chunk]) -> Seconds:
         sys.exit("the simulator has gone")
     with open_sdk(simulator.endpoints, simulator.login) as sdk:
         sdk.log_in()
-        started = now_of_process()
-        for chunk in chunks:
+
+        def call(chunk: Chunk) -> None:
             outcome = sdk.history(
                 symbols.stock_code(chunk.symbol),
                 interval=chunk.interval,
@@ -160,7 +171,12 @@ def bare_calls(home: Path, chunks: Sequence[Chunk]) -> Seconds:
             )
             if not outcome.value["Success"]:
                 sys.exit(f"no bars of {chunk}")
-        return since(started)
+
+        with ThreadPoolExecutor(workers) as threads:
+            call(chunks[0])
+            started = now_of_process()
+            list(threads.map(call, chunks))
+            return since(started)
 
 
 def whole_backfill(folder: Path, request: BackfillRequest) -> float:
@@ -199,11 +215,11 @@ def with_server(home: Path) -> Generator[None]:
 
 def batches() -> list[BackfillRequest]:
     """Return requests for one chunk of each of some stocks, no stock in two of them."""
-    symbols = stocks(N_SYMBOLS)
+    symbols = stocks(MARKET.n_symbols)
     request = a_request("1day", *FULL_CHUNK, n_symbols=1)
     return [
         request.model_copy(update={"symbols": symbols[first : first + N_AS_TASKS]})
-        for first in range(0, N_SYMBOLS, N_AS_TASKS)
+        for first in range(0, MARKET.n_symbols, N_AS_TASKS)
     ]
 
 
