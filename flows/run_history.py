@@ -21,6 +21,7 @@ from flows.validate_students import validate_students
 from sensequant.runs import Stage
 from sensequant.settings import RunOptions, RunRequest, TrainingConfig
 from tasks.decisions import closed_before, settle_candidate
+from tasks.helping import N_WAITING
 from tasks.plans import planned_stages
 from tasks.release import close_run, name_run, open_run
 from tasks.runners import on_cluster, runner
@@ -39,8 +40,9 @@ _STAGE_FLOWS = {
     Stage.PROMOTION_BRIEFING: brief_promotion,
 }
 
+_TRAINING = {Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING}
 # The others have no more than a few units, or ask a vendor who counts the calls of one account.
-_STAGES_ON_CLUSTER = {Stage.TEACHER_TRAINING, Stage.STUDENT_TRAINING, Stage.STRESS_TESTS}
+_STAGES_ON_CLUSTER = {*_TRAINING, Stage.STRESS_TESTS}
 
 
 def _name_run() -> str:
@@ -67,14 +69,14 @@ def historical_training(
     if waiting is not None:
         # Resumed, or retried, when nothing was left but a decision.
         return settle_candidate(waiting) or final_state(waiting, {})
-    threads = runner(options.workers)
-    cluster = threads if options.runner is None else on_cluster(options.runner)
+    cluster = None if options.runner is None else on_cluster(options.runner)
     opened = open_run(request, config, options, run_id=name)
     states: dict[Stage, State[Any]] = {}
     with one_heartbeat():
         for stage in planned_stages(opened):
-            chosen = cluster if stage in _STAGES_ON_CLUSTER else threads
-            stage_flow = _STAGE_FLOWS[stage].with_options(task_runner=chosen)
+            chosen = cluster if stage in _STAGES_ON_CLUSTER else None
+            threads = runner(options.workers, n_waiting=N_WAITING * (stage in _TRAINING))
+            stage_flow = _STAGE_FLOWS[stage].with_options(task_runner=chosen or threads)
             states[stage] = state_of(stage_flow, opened)
             if not states[stage].is_completed():
                 break

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
 from tasks.distillation import gather_predictions
-from tasks.helping import helping
+from tasks.helping import N_WAITING, helping
 from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_students
 from tasks.runners import runner
@@ -19,7 +19,11 @@ from tasks.watching import watching_gpus
 __all__ = ["train_students"]
 
 
-@flow(name="train-students", flow_run_name="student training {run_id}", task_runner=runner())
+@flow(
+    name="train-students",
+    flow_run_name="student training {run_id}",
+    task_runner=runner(n_waiting=N_WAITING),
+)
 def train_students(run_id: str) -> State[Any]:
     """Distil a student from the teachers up to each window, and score it on the next window.
 

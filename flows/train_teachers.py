@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from sensequant.runs import Stage
-from tasks.helping import helping
+from tasks.helping import N_WAITING, helping
 from tasks.known import known_windows
 from tasks.plans import failure_limit, planned_teachers
 from tasks.runners import runner, submit
@@ -19,7 +19,11 @@ from tasks.watching import watching_gpus
 __all__ = ["train_teachers"]
 
 
-@flow(name="train-teachers", flow_run_name="teacher training {run_id}", task_runner=runner())
+@flow(
+    name="train-teachers",
+    flow_run_name="teacher training {run_id}",
+    task_runner=runner(n_waiting=N_WAITING),
+)
 def train_teachers(run_id: str) -> State[Any]:
     """Compute features and labels of all symbols, then train a teacher per window.
 

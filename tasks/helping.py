@@ -3,10 +3,15 @@
 Belongs here: the choice, and starting and ending them around a stage. Does not belong here: the
 processes themselves (`sensequant.stages.helpers`), clusters (`tasks.clusters`), GPU pools
 (`tasks.shards`).
+
+A stage has more threads than a run has workers (`N_WAITING`). A task is not over when its window
+is: its state goes to the server, and the next task begins. Another one waits meanwhile, so that
+whoever trains has its next window at once.
 """
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Literal
 
 from sensequant.booster_device import resolve_device
@@ -16,30 +21,61 @@ from sensequant.units import UnitRecord
 from tasks.plans import PlannedWindows
 from tasks.units import run_folder
 
-__all__ = ["helping", "trained"]
+__all__ = ["N_WAITING", "Threads", "helping", "trained"]
+
+N_WAITING = 1
+"""Tasks of a stage that wait until a window can be trained, beside those that are under way."""
 
 _LEAST_WINDOWS_OF_A_HELPER = 12
 """A helper takes as long to begin as this many windows of one symbol take to be trained."""
 
-_helpers: dict[str, Helpers] = {}
+
+class Threads:
+    """The threads of the tasks themselves, some of them at a time.
+
+    Parameters
+    ----------
+    n_at_once
+        Windows that are trained side by side, at least 1.
+    """
+
+    def __init__(self, n_at_once: int) -> None:
+        self._turns = BoundedSemaphore(n_at_once)
+
+    def do(self, order: Order) -> UnitRecord:
+        """Train in this thread as soon as one of the others leaves room.
+
+        Raises
+        ------
+        Exception
+            What the training raised.
+        """
+        with self._turns:
+            return order.obey()
+
+    def close(self) -> None:
+        """Do nothing: whoever made the threads ends them."""
+
+
+_trainers: dict[str, Helpers | Threads] = {}
 
 
 @contextmanager
 def helping(run_id: str, windows: PlannedWindows) -> Generator[None]:
-    """Let as many processes as the run has workers train meanwhile, where that is worth it."""
+    """Train as many windows at once as the run has workers, in processes where that is worth it."""
     run = load_run(run_folder(run_id))
-    if not _is_worth_it(run, windows):
-        yield
-        return
-    _helpers[run_id] = Helpers(run.record.workers)
+    made = Helpers if _is_worth_it(run, windows) else Threads
+    _trainers[run_id] = made(run.record.workers)
     try:
         yield
     finally:
-        _helpers.pop(run_id).close()
+        _trainers.pop(run_id).close()
 
 
 def trained(kind: Literal["teacher", "student"], run: Run, symbol: str, window: str) -> UnitRecord:
-    """Train one window, in a helper where there are any, else here.
+    """Train one window when its turn has come, in a helper where there are any, else here.
+
+    On the worker of a cluster and in a GPU pool it is its turn at once.
 
     Raises
     ------
@@ -48,8 +84,8 @@ def trained(kind: Literal["teacher", "student"], run: Run, symbol: str, window: 
     """
     folder = run.folder
     order = Order(kind=kind, home=folder.home, run_id=folder.run_id, symbol=symbol, window=window)
-    helpers = _helpers.get(folder.run_id)
-    return order.obey() if helpers is None else helpers.do(order)
+    trainer = _trainers.get(folder.run_id)
+    return order.obey() if trainer is None else trainer.do(order)
 
 
 def _is_worth_it(run: Run, windows: PlannedWindows) -> bool:

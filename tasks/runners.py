@@ -32,9 +32,19 @@ def default_workers() -> int:
     return environment_now().workers or len(os.sched_getaffinity(0))
 
 
-def runner(workers: int | None = None) -> TaskRunner[PrefectFuture[Any]]:
-    """Return a runner of threads: LightGBM, Polars and pyarrow release the interpreter's lock."""
-    threads = cast("Any", ThreadPoolTaskRunner)(max_workers=workers or default_workers())
+def runner(workers: int | None = None, *, n_waiting: int = 0) -> TaskRunner[PrefectFuture[Any]]:
+    """Return a runner of threads: LightGBM, Polars and pyarrow release the interpreter's lock.
+
+    Parameters
+    ----------
+    workers
+        Units that run side by side; None: `default_workers`.
+    n_waiting
+        Threads beside them, for units that wait until somebody is free to do them
+        (`tasks.helping`).
+    """
+    n_threads = (workers or default_workers()) + n_waiting
+    threads = cast("Any", ThreadPoolTaskRunner)(max_workers=n_threads)
     return cast("TaskRunner[PrefectFuture[Any]]", threads)
 
 
