@@ -282,6 +282,11 @@ class RunFolder:
         """Return the table of one symbol's features and labels."""
         return self.all_rows / f"{symbol}.parquet"
 
+    @property
+    def sectors(self) -> Path:
+        """Sectors of companies as they were listed when the bars came; absent without a list."""
+        return self.root / "sectors.parquet"
+
     def bars(self, symbol: str) -> Path:
         """Return the table of one symbol's adjusted bars."""
         return self.root / "bars" / f"{symbol}.parquet"

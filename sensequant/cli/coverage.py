@@ -22,7 +22,12 @@ from sensequant.coverage.preflight_text import preflight_markdown
 from sensequant.coverage.summary import CoverageSummary
 from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.ingestion.audits import audit_shelf, find_jumps, heading_of, symbols_on
-from sensequant.ingestion.imports import import_actions, import_listings, import_renames
+from sensequant.ingestion.imports import (
+    import_actions,
+    import_listings,
+    import_renames,
+    import_sectors,
+)
 from sensequant.ingestion.places import store_at, store_key
 from sensequant.ingestion.request import BackfillRequest
 from sensequant.ingestion.shelf import Shelf, open_shelf
@@ -159,6 +164,7 @@ def print_imports(
     actions: Path | None = None,
     changes: Path | None = None,
     listings: Path | None = None,
+    sectors: Path | None = None,
 ) -> None:
     """Keep the lists that were given, and print what they hold.
 
@@ -167,11 +173,11 @@ def print_imports(
     ConfigError
         No list was given.
     """
-    if actions is None and changes is None and listings is None:
+    if actions is None and changes is None and listings is None and sectors is None:
         raise ConfigError(
             "nothing to import",
-            expected="--changes, --listings or both",
-            found="neither",
+            expected="--changes, --listings or --sectors",
+            found="none of them",
             remedy="name a file",
         )
     if actions is not None:
@@ -185,6 +191,10 @@ def print_imports(
     if listings is not None:
         spells = import_listings(home / store_key(source), listings)
         print_facts(console, [("spells", f"{spells.height} for store {store_key(source)}")])
+    if sectors is not None:
+        kept = import_sectors(home, sectors)
+        told = f"{kept['sector'].n_unique()} of {kept.height} symbols"
+        print_facts(console, [("sectors", told)])
 
 
 def _place_of(target: Path, interval: str, settings: dict[str, Any]) -> Path:

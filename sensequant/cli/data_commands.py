@@ -207,10 +207,11 @@ def import_symbols(
     *,
     changes: Path | None = None,
     listings: Path | None = None,
+    sectors: Path | None = None,
     source: SourceArguments | None = None,
     place: Place | None = None,
 ) -> None:
-    """Keep NSE's list of changed symbols, or a list of listings and suspensions of one's own.
+    """Keep NSE's lists of changed symbols and of sectors, or a list of listings of one's own.
 
     Parameters
     ----------
@@ -219,6 +220,8 @@ def import_symbols(
     listings
         CSV or Parquet with symbol, kind (listed, delisted, suspended, trade_to_trade), start, end,
         evidence.
+    sectors
+        CSV or Parquet with symbol and sector, or Industry, as in NSE's list of an index.
     source
         Source to whose bars the listings belong.
     place
@@ -228,7 +231,9 @@ def import_symbols(
 
     home = (place or Place()).environment().home
     config = source_of(source, default="breeze")
-    print_imports(console_for(sys.stdout), home, config, changes=changes, listings=listings)
+    print_imports(
+        console_for(sys.stdout), home, config, changes=changes, listings=listings, sectors=sectors
+    )
 
 
 @actions_app.command(name="import")

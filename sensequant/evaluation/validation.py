@@ -111,7 +111,8 @@ class Validation:
     """The summary and its tables.
 
     `panel` holds the labelled rows, from which `evaluation.regimes` makes
-    `by_regime` and `by_month` where the caller knows the market. `by_symbol`
+    `by_regime` and `by_month` where the caller knows the market, and `evaluation.sectors` makes
+    `by_sector` where it knows those. `by_symbol`
     and `by_window` have the columns of `scoring.group_table`; `calibration` those of
     `measures.calibration_table` (no rows with fewer labelled rows than bins); `returns` holds
     session, net_return and benchmark_return, as `significance.assess` takes them.
@@ -125,6 +126,7 @@ class Validation:
     panel: ScoredPanel | None = None
     by_regime: pl.DataFrame | None = None
     by_month: pl.DataFrame | None = None
+    by_sector: pl.DataFrame | None = None
 
 
 def validate(  # noqa: PLR0913 - what is measured, and everything that stands beside it

@@ -1,4 +1,4 @@
-"""Lists that a person brings: corporate actions, changes of symbols, spells of listing.
+"""Lists that a person brings: corporate actions, changes of symbols, listings, sectors.
 
 Belongs here: checking such a list and keeping it where it is looked for. Does not belong here: what
 the lists mean (`market`).
@@ -12,13 +12,22 @@ from sensequant.errors import InvalidBarsError
 from sensequant.ingestion.shelf import LISTINGS_FILE
 from sensequant.market.listings import read_listings
 from sensequant.market.renames import RenameTable, read_renames
+from sensequant.market.sectors import read_sectors
 from sensequant.market.sources.files.action_files import read_actions
 from sensequant.market.store import BarStore
-from sensequant.storage import write_atomically, write_table
+from sensequant.storage import read_table, write_atomically, write_table
 
-__all__ = ["import_actions", "import_listings", "import_renames", "stored_renames"]
+__all__ = [
+    "import_actions",
+    "import_listings",
+    "import_renames",
+    "import_sectors",
+    "stored_renames",
+    "stored_sectors",
+]
 
 _RENAMES_FILE = Path("symbols") / "renames.parquet"
+_SECTORS_FILE = Path("symbols") / "sectors.parquet"
 
 
 def import_actions(store: BarStore, path: Path) -> pl.DataFrame:
@@ -62,6 +71,25 @@ def stored_renames(home: Path) -> RenameTable:
     """Return the changes of symbols that were imported; none without."""
     path = home / _RENAMES_FILE
     return read_renames(path) if path.is_file() else RenameTable.empty()
+
+
+def import_sectors(home: Path, path: Path) -> pl.DataFrame:
+    """Keep a list of sectors, in place of the former one.
+
+    Raises
+    ------
+    InvalidBarsError
+        The list cannot be read, or a row is wrong.
+    """
+    sectors = read_sectors(path)
+    write_table(home / _SECTORS_FILE, sectors)
+    return sectors
+
+
+def stored_sectors(home: Path) -> pl.DataFrame | None:
+    """Return the sectors that were imported (`market.sectors.SECTOR_SCHEMA`); None without."""
+    path = home / _SECTORS_FILE
+    return read_table(path) if path.is_file() else None
 
 
 def import_listings(root: Path, path: Path) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from sensequant.reports.performance import (
     symbols_section,
     windows_section,
 )
-from sensequant.reports.sections import Section, listed, without
+from sensequant.reports.sections import SCORE_COLUMNS, Section, listed, without
 from sensequant.reports.tables import Column, count, decimals, figure_cells, percent, table_of
 
 __all__ = ["AccuracyInput", "build_accuracy_report"]
@@ -73,11 +73,7 @@ def build_accuracy_report(given: AccuracyInput) -> str:
                 states_section(given.validation),
                 _months(given.validation),
                 calibration_section(given.validation, given.calibrated),
-                Section(
-                    "sectors",
-                    "Sectors",
-                    missing="Not available: no source of sectors is known here.",
-                ),
+                _sectors(given.validation),
             ),
         )
     )
@@ -140,6 +136,23 @@ def _figures(summary: ValidationSummary) -> Section:
         "decision by chance reaches."
     )
     return Section("scores", "All rows together", lead=lead, tables=(table, counts))
+
+
+def _sectors(validation: Validation) -> Section:
+    blank = Section("sectors", "Sectors")
+    sectors = validation.by_sector
+    if sectors is None or sectors.is_empty():
+        return without(blank, "no list of sectors was imported before the bars of this run came")
+    columns = (
+        Column("sector", "Sector", str, is_number=False),
+        Column("n_symbols", "Symbols", count),
+        *SCORE_COLUMNS,
+    )
+    lead = (
+        "By the list that was there when the bars came, whatever sector a company was in before. "
+        "The bootstrap draws symbols and blocks of sessions; of one symbol it tells sessions alone."
+    )
+    return replace(blank, lead=lead, tables=(table_of(sectors, columns, caption="By sector"),))
 
 
 def _months(validation: Validation) -> Section:

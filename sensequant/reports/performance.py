@@ -25,7 +25,7 @@ from sensequant.reports.charts import (
 )
 from sensequant.reports.model_evidence import Calibrated
 from sensequant.reports.return_charts import monthly_chart, rolling_chart, waterfall_chart
-from sensequant.reports.sections import Section, listed, without
+from sensequant.reports.sections import SCORE_COLUMNS, Section, listed, without
 from sensequant.reports.tables import (
     Column,
     Table,
@@ -341,14 +341,7 @@ def symbols_section(validation: Validation | None, portfolio: Portfolio | None) 
         )
     columns = (
         Column("symbol", "Symbol", str, is_number=False),
-        Column("n", "Rows", count),
-        Column("auc", "AUC", decimals(3)),
-        Column("auc_lower", "from", decimals(3)),
-        Column("auc_upper", "to", decimals(3)),
-        Column("auc_placebo", "Shuffled", decimals(3)),
-        Column("precision", "Precision", percent),
-        Column("hit_rate", "Hit rate", percent),
-        Column("n_decided", "Decisions", count),
+        *SCORE_COLUMNS,
         Column("n_trades", "Trades", count),
         Column("net_contribution_inr", "Net contribution", inr),
     )

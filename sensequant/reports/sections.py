@@ -37,6 +37,7 @@ from sensequant.stress.resilience import NIFTY_50, ScenarioResult, StressSummary
 from sensequant.stress.shocks import ShockReport, ShockResult
 
 __all__ = [
+    "SCORE_COLUMNS",
     "Section",
     "data_section",
     "funnel_section",
@@ -48,6 +49,18 @@ __all__ = [
     "stress_section",
     "without",
 ]
+
+SCORE_COLUMNS = (
+    Column("n", "Rows", count),
+    Column("auc", "AUC", decimals(3)),
+    Column("auc_lower", "from", decimals(3)),
+    Column("auc_upper", "to", decimals(3)),
+    Column("auc_placebo", "Shuffled", decimals(3)),
+    Column("precision", "Precision", percent),
+    Column("hit_rate", "Hit rate", percent),
+    Column("n_decided", "Decisions", count),
+)
+"""What is told of a group of rows (`evaluation.scoring.group_table`)."""
 
 _PER_YEAR = "fraction per year"
 _DIRECTIONS = {

@@ -11,6 +11,7 @@ import polars as pl
 from sensequant.evaluation.account import Account
 from sensequant.evaluation.backtest import BacktestResult, buy_and_hold, run_backtest
 from sensequant.evaluation.regimes import month_table, regime_table, regimes_of
+from sensequant.evaluation.sectors import sector_table
 from sensequant.evaluation.sizing import PortfolioConfig
 from sensequant.evaluation.strategies import SwingConfig, trade_rules
 from sensequant.evaluation.validation import Validation, ValidationSummary, validate
@@ -53,7 +54,7 @@ def validate_scores(run: Run) -> tuple[str, Findings]:
         seed=derive_seed(run.config.seed, "validation"),
         config=run.config.validation,
     )
-    validation = _with_states(run, validation)
+    validation = _with_groups(run, validation)
     page = render_markdown(validation.summary, validation.by_regime)
     # Before anybody can see what they were worth.
     record_contenders(run, backtest.equity, _variants_traded(run, bars))
@@ -84,15 +85,17 @@ def _swing(
     )
 
 
-def _with_states(run: Run, validation: Validation) -> Validation:
+def _with_groups(run: Run, validation: Validation) -> Validation:
     panel = validation.panel
     if panel is None or panel.rows.is_empty() or validation.returns.is_empty():
         return validation
     context = run.market_context
     sessions = pl.concat([panel.rows["session"], validation.returns["session"]])
     regimes = regimes_of(sessions, nifty=context.benchmark, vix=context.vix)
+    sectors = run.folder.sectors
     return replace(
         validation,
+        by_sector=sector_table(panel, read_table(sectors)) if sectors.exists() else None,
         by_regime=regime_table(panel, validation.returns, regimes),
         by_month=month_table(panel),
     )
@@ -132,8 +135,12 @@ def _write_validation(
         "by_window": validation.by_window,
         "calibration": validation.calibration,
     }
-    states = {"by_regime": validation.by_regime, "by_month": validation.by_month}
-    tables |= {name: table for name, table in states.items() if table is not None}
+    groups = {
+        "by_regime": validation.by_regime,
+        "by_month": validation.by_month,
+        "by_sector": validation.by_sector,
+    }
+    tables |= {name: table for name, table in groups.items() if table is not None}
     for name, table in tables.items():
         write_table(folder / f"{name}.parquet", table)
     write_atomically(folder / "validation_summary.md", page.encode())

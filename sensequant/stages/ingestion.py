@@ -18,6 +18,7 @@ from sensequant.errors import MissingBarsError
 from sensequant.features.registry import fed_families
 from sensequant.ingestion.chunks import ingest_chunk
 from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.imports import stored_sectors
 from sensequant.ingestion.ledger_records import ChunkOutcome
 from sensequant.ingestion.planning import Asked, Known
 from sensequant.ingestion.planning import plan_chunks as plan_fetches
@@ -242,7 +243,7 @@ def _key_of_all(run: Run) -> str:
 
 
 def settle(run: Run, symbols: Sequence[str]) -> Findings:
-    """Write down the run's data, windows, quarantine, benchmark and context.
+    """Write down the run's data, windows, quarantine, benchmark, context and sectors.
 
     Parameters
     ----------
@@ -273,6 +274,7 @@ def settle(run: Run, symbols: Sequence[str]) -> Findings:
     n_windows = write_windows(run, stocks)
     benchmark = _write_benchmark(run, facts)
     n_of_context = _write_context(run, [fact.symbol for fact in stocks])
+    _write_sectors(run)
     n_expected, n_present = (sum(getattr(f, name) for f in stocks) for name in _COVERAGE)
     return Findings(
         values={
@@ -399,6 +401,14 @@ def _write_context(run: Run, symbols: Sequence[str]) -> dict[str, int]:
     for family, frame in frames.items():
         write_table(run.folder.context(family), frame)
     return {f"n_sessions_with_{family}": frame.height for family, frame in frames.items()}
+
+
+def _write_sectors(run: Run) -> None:
+    sectors = stored_sectors(run.folder.home)
+    if sectors is None:
+        run.folder.sectors.unlink(missing_ok=True)
+    else:
+        write_table(run.folder.sectors, sectors)
 
 
 def _write_benchmark(run: Run, facts: list[SymbolData]) -> str | None:

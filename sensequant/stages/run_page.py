@@ -92,8 +92,8 @@ def _benchmark_name(run: Run) -> str:
 def _validation(run: Run, reports: Reports) -> Validation | None:
     if reports.validation is None:
         return None
-    regimes, months = (
-        run.folder.validation / f"{name}.parquet" for name in ("by_regime", "by_month")
+    regimes, months, sectors = (
+        run.folder.validation / f"{name}.parquet" for name in ("by_regime", "by_month", "by_sector")
     )
     return Validation(
         summary=reports.validation,
@@ -104,6 +104,7 @@ def _validation(run: Run, reports: Reports) -> Validation | None:
         # Of a run that was validated by an earlier version, or in which nothing was scored.
         by_regime=read_table(regimes) if regimes.exists() else None,
         by_month=read_table(months) if months.exists() else None,
+        by_sector=read_table(sectors) if sectors.exists() else None,
     )
 
 

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "preflight": ("--symbols", "--start", "--end", "--source"),
     "export": ("TARGET", "--adjusted", "--parquet", "--one-file", "--overwrite", "--final-only"),
     "symbols discover": ("--symbols", "--symbols-file", "--source"),
-    "symbols import": ("--changes", "--listings", "--source"),
+    "symbols import": ("--changes", "--listings", "--sectors", "--source"),
     "actions import": ("PATH", "--source"),
     "breeze-simulator": ("--data", "--port", "--stream-port", "--fault", "--unlimited"),
 }
@@ -254,7 +254,7 @@ def test_lists_belong_to_the_vendor_unless_said(called: list[Any], tmp_path: Pat
     (_, first, actions), (_, second, lists), (_, third, _) = called
     assert (first[2].kind, actions) == ("breeze", {"actions": Path("a.csv")})
     assert second[2].kind == "breeze"
-    assert lists == {"changes": Path("c.csv"), "listings": Path("l.csv")}
+    assert lists == {"changes": Path("c.csv"), "listings": Path("l.csv"), "sectors": None}
     assert third[2] == SourceConfig(kind="files", folder=tmp_path / "bars")
 
 

@@ -11,7 +11,9 @@ from sensequant.ingestion.imports import (
     import_actions,
     import_listings,
     import_renames,
+    import_sectors,
     stored_renames,
+    stored_sectors,
 )
 from sensequant.ingestion.shelf import stored_listings
 from sensequant.market.store import BarStore
@@ -101,6 +103,21 @@ def test_changes_replace_the_former_list_in_another_form(tmp_path: Path) -> None
     with pytest.raises(InvalidBarsError):
         import_renames(home, tmp_path / "missing.csv")
     assert stored_renames(home).frame["old"].to_list() == ["BBB"]
+
+
+def test_sectors_replace_the_former_list_and_a_bad_one_leaves_it(tmp_path: Path) -> None:
+    """Before the first import there are none, which is not an empty list."""
+    home = tmp_path / "home"
+    assert stored_sectors(home) is None
+
+    first = file(tmp_path, "first.csv", "symbol,sector\nBBB,Power\nAAA,Metals\n")
+    import_sectors(home, first)
+    with pytest.raises(InvalidBarsError, match="list of sectors is wrong"):
+        import_sectors(home, file(tmp_path, "bad.csv", "symbol,sector\nCCC,\n"))
+
+    kept = stored_sectors(home)
+    assert kept is not None
+    assert kept.rows() == [("AAA", "Metals"), ("BBB", "Power")]
 
 
 def test_a_list_that_cannot_be_written_leaves_the_former(

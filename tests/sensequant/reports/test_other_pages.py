@@ -9,11 +9,13 @@ import pytest
 
 from sensequant.evaluation.figures import absent_figure
 from sensequant.evaluation.regimes import month_table
+from sensequant.evaluation.sectors import sector_table
 from sensequant.reports.accuracy_report import AccuracyInput, build_accuracy_report
 from sensequant.reports.run_report import ReportInput
 from sensequant.reports.stress_report import StressInput, build_stress_report
 from sensequant.stress.resilience import ScenarioResult
 
+SECTORS = pl.DataFrame({"symbol": ["M&M"], "sector": ["Automobile"]})
 RETURNS = (-0.10, 0.05, -0.20)
 """From 100 to 90, 94.5 and 75.6; deepest 24.4 per cent below the start."""
 
@@ -100,20 +102,24 @@ def scores(full: ReportInput) -> AccuracyInput:
         end=date(2023, 9, 30),
         horizon_sessions=7,
         is_simulated=True,
-        validation=replace(validation, by_month=month_table(validation.panel)),
+        validation=replace(
+            validation,
+            by_month=month_table(validation.panel),
+            by_sector=sector_table(validation.panel, SECTORS),
+        ),
     )
 
 
 def test_every_group_stands_beside_shuffled_labels(scores: AccuracyInput) -> None:
-    """By window, symbol, state and month; what has no source says so."""
+    """By window, symbol, state, month and sector."""
     page = build_accuracy_report(scores)
     months = scores.validation.by_month
     assert months is not None
 
-    for key in ("windows", "symbols", "states", "by-month"):
+    for key in ("windows", "symbols", "states", "by-month", "sectors"):
         assert ">Shuffled</th>" in section(page, key)
     assert section(page, "by-month").count("<tr>") == months.height + 1
-    assert "no source of sectors" in section(page, "sectors")
+    assert "Automobile" in section(page, "sectors")
     assert "SIMULATED" in page
     assert "&lt;" not in page
 
@@ -152,9 +158,10 @@ def test_scores_that_tell_nothing_have_no_headline(scores: AccuracyInput) -> Non
     absent = absent_figure("probability", "one class only")
     figures = summary.classification.model_copy(update={"auc": absent})
     summary = summary.model_copy(update={"classification": figures})
-    validation = replace(scores.validation, summary=summary, by_month=None)
+    validation = replace(scores.validation, summary=summary, by_month=None, by_sector=None)
     page = build_accuracy_report(replace(scores, validation=validation))
 
     assert '<p class="word">Not known</p>' in page
     assert "One class only." in page
     assert "Not available" in section(page, "by-month")
+    assert "no list of sectors was imported" in section(page, "sectors")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from sensequant.ingestion.context import IngestContext
+from sensequant.ingestion.imports import import_sectors
 from sensequant.ingestion.opening import Intakes
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
@@ -122,8 +123,12 @@ def execute() -> Callable[..., Run]:
 def whole(
     tmp_path_factory: pytest.TempPathFactory, settings: RunSettings, execute: Callable[..., Run]
 ) -> Run:
-    """Return the run that all tests read and none alters."""
-    return execute(tmp_path_factory.mktemp("whole"), settings)
+    """Return the run that all tests read and none alters; the sector of one stock is not known."""
+    home = tmp_path_factory.mktemp("whole")
+    listed = home / "listed.csv"
+    listed.write_text("Company Name,Industry,Symbol\nOne,Power,SIM01\nThree,Metals,SIM03\n")
+    import_sectors(home, listed)
+    return execute(home, settings)
 
 
 UP_TO_STUDENTS = tuple(Stage)[:3]

@@ -95,6 +95,19 @@ def test_states_and_months_hold_every_row_once(whole: Run) -> None:
     assert "## States of the market" in page
 
 
+def test_sectors_hold_every_row_once_by_the_list_of_the_day_of_ingestion(whole: Run) -> None:
+    """A sector of one stock has the figures of that stock; what is not listed is `unknown`."""
+    by_sector, by_symbol = table(whole, "by_sector"), table(whole, "by_symbol")
+    named = {"Metals": "SIM03", "Power": "SIM01", "unknown": "SIM02"}
+
+    assert by_sector["sector"].to_list() == list(named)
+    assert by_sector["n_symbols"].to_list() == [1, 1, 1]
+    shown = ["n", "n_positive", "n_decided", "auc", "precision", "hit_rate"]
+    of_symbols = pl.concat(by_symbol.filter(symbol=symbol) for symbol in named.values())
+    assert by_sector.select(shown).equals(of_symbols.select(shown))
+    assert whole.folder.sectors in set(whole.folder.artifacts())
+
+
 def test_net_is_gross_less_the_costs_of_the_trades(whole: Run) -> None:
     """The costs of all trades are the whole difference between gross and net, in INR."""
     equity = table(whole, "equity")
