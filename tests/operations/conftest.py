@@ -145,7 +145,7 @@ class Machine:
     def ask(self, path: str, *, method: str | None = None, **body: Any) -> Any:
         """Return the server's answer; POST where there is a body or the path asks for a filter."""
         reply = self._request(path, method=method, **body)
-        reply.raise_for_status()
+        assert reply.is_success, f"{reply.status_code} {path}: {reply.text}"
         return reply.json() if reply.content else None
 
     def _request(self, path: str, *, method: str | None = None, **body: Any) -> httpx.Response:
