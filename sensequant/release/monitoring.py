@@ -38,6 +38,7 @@ class FindingName(StrEnum):
     PRECISION = "precision"
     HIT_RATE = "hit_rate"
     CALIBRATION = "calibration"
+    REWARD = "reward"
     DRIFT = "drift"
 
 
@@ -69,6 +70,7 @@ class CoolDown(Config):
     precision: float = _hours("fewer decisions come true than in the validation")
     hit_rate: float = _hours("fewer decisions earn something than in the validation")
     calibration: float = _hours("probabilities are further off than in the validation")
+    reward: float = _hours("decisions get less of the reward than in the validation")
     drift: float = _hours("features have moved")
 
 

@@ -14,7 +14,7 @@ altered: together they are the history of the alerts.
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from pydantic import SecretStr, ValidationError
@@ -43,8 +43,14 @@ from sensequant.stages.context import RunSettings, settings_at
 from sensequant.stages.moving import history_of
 from sensequant.stages.readiness import LoadStudent, load_safely, place_checks, student_checks
 from sensequant.stages.scoring import Scorers, deployed_model, scorers_of
-from sensequant.stages.shadow import figures_in_shadow, judge_rows, rows_in_shadow
-from sensequant.storage import locked, read_json, write_json, write_table
+from sensequant.stages.shadow import (
+    figures_in_shadow,
+    judge_rows,
+    reward_figure,
+    rewarded,
+    rows_in_shadow,
+)
+from sensequant.storage import locked, read_json, read_table, write_json, write_table
 from sensequant.student_drift import measure_drift
 from sensequant.student_file import read_student
 from sensequant.windows import POOLED
@@ -72,6 +78,7 @@ class _Since(NamedTuple):
     figures: ShadowValidation | None
     rows: pl.DataFrame | None
     drift: pl.DataFrame | None
+    reward: Figure | None
     why: str
 
 
@@ -262,12 +269,13 @@ def _since(watched: _Watched) -> _Since:
         features = rows_in_shadow(
             watched.scorers, watched.settings, nse_calendar(), since=since, until=watched.at
         )
-        rows = judge_rows(watched.scorers, features)
+        rows = rewarded(judge_rows(watched.scorers, features), features, watched.settings.config)
     except SenseQuantError as error:
-        return _Since(None, None, None, str(error))
+        return _Since(None, None, None, None, str(error))
     figures = figures_in_shadow(rows, watched.settings.config, since=since)
     drift = None if features.is_empty() else _drift_of(watched.scorers, features)
-    return _Since(figures, rows, drift, "no session has closed since the deployment")
+    reward = reward_figure(rows, watched.settings.config)
+    return _Since(figures, rows, drift, reward, "no session has closed since the deployment")
 
 
 def _drift_of(scorers: Scorers, features: pl.DataFrame) -> pl.DataFrame:
@@ -285,6 +293,12 @@ def _validated(watched: _Watched) -> ClassificationFigures | None:
     if not path.exists():
         return None
     return ValidationSummary.model_validate(read_json(path)).classification
+
+
+def _rewarded_then(watched: _Watched) -> Figure | None:
+    """Return the reward of the run's own decisions, by the same measure; None without its files."""
+    path = RunFolder(watched.home, watched.model.record.run_id).rewards
+    return reward_figure(read_table(path), watched.settings.config) if path.exists() else None
 
 
 def _looks(
@@ -308,9 +322,14 @@ def _looks(
         FindingName.EXPIRY: lambda: _exact(*students["expiry"]()),
         FindingName.SILENCE: lambda: _silence(since, watched.limits),
         FindingName.SCORES: lambda: _scores(since, None if validated is None else validated.auc),
-        FindingName.PRECISION: lambda: _against(since, validated, "precision"),
-        FindingName.HIT_RATE: lambda: _against(since, validated, "hit_rate"),
-        FindingName.CALIBRATION: lambda: _against(since, validated, "brier_score", is_error=True),
+        FindingName.PRECISION: lambda: _classified(since, validated, "precision"),
+        FindingName.HIT_RATE: lambda: _classified(since, validated, "hit_rate"),
+        FindingName.CALIBRATION: lambda: _classified(
+            since, validated, "brier_score", is_error=True
+        ),
+        FindingName.REWARD: lambda: _against(
+            "share of the reward", _rewarded_then(watched), since.reward, since.why
+        ),
         FindingName.DRIFT: lambda: _drift(since.drift, watched.limits),
     }
 
@@ -347,23 +366,29 @@ def _scores(since: _Since, validated: Figure | None) -> _Told:
     return _Told(health, expected, found, auc, floor)
 
 
-def _against(
+def _classified(
     since: _Since,
     validated: ClassificationFigures | None,
-    name: Literal["precision", "hit_rate", "brier_score"],
+    name: str,
     *,
     is_error: bool = False,
 ) -> _Told:
+    then: Figure | None = None if validated is None else getattr(validated, name)
+    now: Figure | None = None if since.figures is None else getattr(since.figures, name)
+    return _against(name.replace("_", " "), then, now, since.why, is_error=is_error)
+
+
+def _against(
+    words: str, then: Figure | None, now: Figure | None, why: str, *, is_error: bool = False
+) -> _Told:
     """Hold a figure against that of the validation: their intervals tell only if they are apart."""
-    words, side = name.replace("_", " "), "above" if is_error else "below"
-    known: Figure | None = None if validated is None else getattr(validated, name)
-    if known is None or known.lower is None or known.upper is None:
+    side = "above" if is_error else "below"
+    if then is None or then.lower is None or then.upper is None:
         return _Told(Health.UNKNOWN, f"a {words} as in the validation", "it has no interval there")
-    limit = known.upper if is_error else known.lower
+    limit = then.upper if is_error else then.lower
     expected = f"a {words} whose interval does not lie {side} that of the validation, {limit:.3f}"
-    if since.figures is None:
-        return _Told(Health.UNKNOWN, expected, since.why, limit=limit)
-    now: Figure = getattr(since.figures, name)
+    if now is None:
+        return _Told(Health.UNKNOWN, expected, why, limit=limit)
     if now.value is None or now.upper is None or now.lower is None:
         return _Told(Health.UNKNOWN, expected, now.reason or "no interval", now, limit)
     found = f"{now.value:.3f} [{now.lower:.3f}, {now.upper:.3f}] over {now.n} outcomes"

@@ -12,11 +12,14 @@ from datetime import datetime
 
 import polars as pl
 
+from sensequant.evaluation.figures import Figure
+from sensequant.evaluation.rewards import captured_figure
 from sensequant.evaluation.scoring import ScoredPanel, classification_figures
 from sensequant.ingestion.ranges import last_closed_session
 from sensequant.market.sessions import SessionCalendar, session_date_of
 from sensequant.records import derive_seed, frame_digest
 from sensequant.release.deployment_records import ShadowValidation
+from sensequant.reward import REWARD_RETURNS_SCHEMA, reward_decisions, reward_returns
 from sensequant.rows import build_rows
 from sensequant.settings import TrainingConfig
 from sensequant.stages.context import RunSettings
@@ -26,6 +29,8 @@ from sensequant.windows import POOLED
 __all__ = [
     "figures_in_shadow",
     "judge_rows",
+    "reward_figure",
+    "rewarded",
     "rows_in_shadow",
     "score_in_shadow",
     "validate_in_shadow",
@@ -33,6 +38,7 @@ __all__ = [
 
 _KEYS = ("symbol", "session", "session_number")
 _OUTCOME = ("label", "forward_return")
+_REWARDS = ("signal", "reward_return", "reward", "best_reward")
 
 
 def validate_in_shadow(
@@ -128,13 +134,19 @@ def rows_in_shadow(
     Returns
     -------
     polars.DataFrame
-        As `rows.build_rows`.
+        As `rows.build_rows`, then what a decision is rewarded by, `REWARD_RETURNS_SCHEMA`.
     """
     bars, context = stored_market(scorers)
     # A simulated market is generated beyond the present: that would be leakage.
     known = bars.filter(pl.col("session") <= last_closed_session(calendar, until))
     rows = build_rows(
         known, settings.config, context, calendar=calendar, start=settings.request.start
+    )
+    returns = reward_returns(
+        known, calendar.numbers(), horizon_sessions=settings.config.reward.horizon_sessions
+    )
+    rows = rows.join(
+        returns, on=["symbol", "session"], how="left", maintain_order="left", validate="1:1"
     )
     day = session_date_of(since)
     first = pl.lit(day) if _closes_after(calendar, since) else pl.lit(day).dt.offset_by("1d")
@@ -145,6 +157,41 @@ def judge_rows(scorers: Scorers, rows: pl.DataFrame) -> pl.DataFrame:
     """Return what the students say of rows; columns as those of `score_in_shadow`."""
     scored = [_judged(scorers, owner, rows) for owner in scorers.owners]
     return pl.concat(scored).sort("session", "symbol")
+
+
+def rewarded(said: pl.DataFrame, rows: pl.DataFrame, config: TrainingConfig) -> pl.DataFrame:
+    """Return what students said with what their decisions earned, as far as it is known.
+
+    Parameters
+    ----------
+    said
+        Of `judge_rows`.
+    rows
+        Of `rows_in_shadow`.
+    config
+        Of the run.
+
+    Returns
+    -------
+    polars.DataFrame
+        The rows of `said`, then signal, reward_return, reward and best_reward.
+    """
+    named = said.with_columns(trained_window=pl.lit("deployed"), scored_window=pl.lit("shadow"))
+    returns = rows.select(REWARD_RETURNS_SCHEMA.names())
+    decisions = reward_decisions(named, returns, config.reward)
+    return pl.concat([said, decisions.select(_REWARDS)], how="horizontal")
+
+
+def reward_figure(decisions: pl.DataFrame, config: TrainingConfig) -> Figure:
+    """Measure the rewards of decisions by the settings of the run that they belong to."""
+    asked = config.validation
+    return captured_figure(
+        decisions,
+        block_sessions=max(config.reward.horizon_sessions, asked.min_block_sessions),
+        n_draws=asked.n_bootstrap_draws,
+        confidence=asked.confidence,
+        seed=derive_seed(config.seed, "captured reward"),
+    )
 
 
 def _closes_after(calendar: SessionCalendar, instant: datetime) -> bool:

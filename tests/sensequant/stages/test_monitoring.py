@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -10,6 +11,8 @@ from sensequant.errors import ConfigError, RecordError
 from sensequant.evaluation.figures import Figure
 from sensequant.evaluation.measures import roc_auc
 from sensequant.evaluation.scoring import ClassificationFigures
+from sensequant.ingestion.places import store_at
+from sensequant.market.intervals import DAILY
 from sensequant.release.deployment_records import EnvironmentName
 from sensequant.release.limits import PromotionLimits
 from sensequant.release.monitoring import (
@@ -26,7 +29,7 @@ from sensequant.stages.moving import Order
 from sensequant.stages.promotion import stage_candidate
 from sensequant.stages.scoring import Scorers, ScoringRequest, score_deployed
 from sensequant.stages.shadow import judge_rows
-from sensequant.storage import read_json, read_table, write_json
+from sensequant.storage import read_json, read_table, write_json, write_table
 from sensequant.student_file import read_student
 
 STAGING = EnvironmentName.STAGING
@@ -92,6 +95,7 @@ def test_figures_are_those_of_the_rows_that_are_kept(staged: World) -> None:
         "precision",
         "hit_rate",
         "calibration",
+        "reward",
         "drift",
     }
     stored = staged.home / "monitoring" / "staging" / "20231031T120000Z.json"
@@ -177,6 +181,69 @@ def test_decisions_are_held_against_the_validation(
     # An error is worse where it is larger.
     other = {Health.FINE: Health.DEGRADED, Health.DEGRADED: Health.FINE}[health]
     assert finding(report, "calibration").health is other
+
+
+def rewards_by_hand(world: World, rows: pl.DataFrame) -> list[float | None]:
+    """Return what decisions earned: from the next open to the close five sessions later."""
+    store = store_at(world.home, world.SETTINGS.request.source)
+    found: list[float | None] = []
+    for row in rows.iter_rows(named=True):
+        bars = store.read(row["symbol"], interval=DAILY).filter(pl.col("session") > row["session"])
+        if row["score"] is None or bars.height < 5:
+            found.append(None)
+            continue
+        earned = bars["close"][4] / bars["open"][0] - 1
+        signal = int(row["score"] > 0.52) - int(row["score"] < 0.48)
+        found.append(0.0 if abs(earned) < 0.001 else float(np.clip(signal * earned, -0.1, 0.1)))
+    return found
+
+
+def test_reward_is_that_of_the_bars_since(staged: World) -> None:
+    """Every reward that is kept is made again by hand, and the figure from them."""
+    staged.deliver(LATER.date())
+    found = finding(looked(staged, LATER), "reward")
+    rows = read_table(staged.home / "monitoring" / "staging" / "rows.parquet")
+
+    by_hand = rewards_by_hand(staged, rows)
+    assert rows["reward"].to_list() == pytest.approx(by_hand, nan_ok=True)
+    assert rows["reward"].null_count() >= 3 * 5
+    assert (rows["signal"] == 1).any()
+    assert (rows["signal"] == -1).any()
+    # Without a validation there is nothing to hold it against, and that is no alarm.
+    assert (found.health, found.found) == (Health.UNKNOWN, "it has no interval there")
+
+
+@pytest.mark.parametrize(
+    ("sign", "health"), [(1, Health.DEGRADED), (-1, Health.FINE)], ids=["better then", "worse then"]
+)
+def test_reward_is_held_against_that_of_the_validation(
+    staged: World, sign: int, health: Health
+) -> None:
+    """Degraded where its whole interval lies below that of the run's own decisions."""
+    staged.deliver(LATER.date())
+    looked(staged, SOON)
+    size = [0.01 + 0.001 * (number % 7) for number in range(200)]
+    then = pl.DataFrame(
+        {
+            "symbol": "SIM01",
+            "session_number": range(200),
+            "reward": [sign * each for each in size],
+            "best_reward": size,
+        }
+    )
+    write_table(staged.folder(1).rewards, then)
+    report = looked(staged, LATER, cool_down_hours={"reward": 5})
+    rows = read_table(staged.home / "monitoring" / "staging" / "rows.parquet")
+    known = rows.drop_nulls("reward")
+
+    found = finding(report, "reward")
+    assert (found.health, found.limit) == (health, pytest.approx(sign))
+    assert found.figure is not None
+    assert found.figure.n == known.height
+    share = known.select(pl.col("reward").sum() / pl.col("best_reward").sum()).item()
+    assert found.figure.value == pytest.approx(share)
+    told = [alert for alert in report.alerts if alert.name is FindingName.REWARD]
+    assert bool(told) is (health is Health.DEGRADED)
 
 
 def test_without_a_validation_there_is_nothing_to_hold_decisions_against(staged: World) -> None:
