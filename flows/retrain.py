@@ -36,6 +36,10 @@ def scheduled_retraining(
         config: How to train and how to judge.
         options: How to execute it; changes no result.
     """
-    request = recent.request_at(flow_run.get_scheduled_start_time(), nse_calendar())
+    request = recent.request_at(
+        flow_run.get_scheduled_start_time(),
+        nse_calendar(),
+        window_days=config.windows.window_days,
+    )
     # Its body, not a run of its own: the stages stand on this run's page, where Retry is.
     return historical_training.fn(request=request, config=config, options=options)

@@ -31,11 +31,12 @@ def retrain_when_ingested(
     Args:
         deployment: The training to start, as flow/deployment.
     """
-    session = last_closed_session(nse_calendar(), flow_run.get_scheduled_start_time())
+    scheduled = flow_run.get_scheduled_start_time()
+    session = last_closed_session(nse_calendar(), scheduled)
     due = due_after(session, nse_calendar())
     if due is None:
         reason = f"{session} is not the last session of its week"
         say("nothing is due", reason=reason)
         return Completed(name="Skipped", message=reason)
-    started = start_scheduled(deployment, due, session)
+    started = start_scheduled(deployment, due, session, scheduled)
     return Completed(message=f"{due} training after {session}: {started}")

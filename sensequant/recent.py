@@ -6,6 +6,9 @@ belong here: when runs are scheduled (`prefect.yaml`), and requests with dates o
 
 The instant is the scheduled one, not the one at which a worker had time: a run that starts late,
 or is retried days later, asks for the same bars. Days are dates in India.
+
+Ranges begin on a grid of whole windows, the same for all runs, so that what an earlier run has
+learnt from a window is found again by a later one (docs/adr/0030).
 """
 
 from datetime import date, datetime, timedelta
@@ -34,13 +37,16 @@ class RecentRange(SymbolSelection):
         default=365,
         ge=60,
         le=3650,
-        description="Calendar days before the scheduled time, the last closed session included.",
+        description="Calendar days before the scheduled time, the last closed session included; "
+        "the range begins with the window that holds the first of them.",
     )
     source: SourceConfig = Field(
         default_factory=SourceConfig, description="Where the bars come from."
     )
 
-    def request_at(self, scheduled: datetime, calendar: SessionCalendar) -> RunRequest:
+    def request_at(
+        self, scheduled: datetime, calendar: SessionCalendar, *, window_days: int
+    ) -> RunRequest:
         """Return the request of a run that was scheduled for an instant.
 
         Parameters
@@ -49,11 +55,14 @@ class RecentRange(SymbolSelection):
             Aware instant.
         calendar
             Tells which session was the last one that had closed.
+        window_days
+            Length of the run's windows (calendar days).
 
         Returns
         -------
         RunRequest
-            Ends with the last closed session; begins with the first session of the range.
+            Ends with the last closed session; begins with a window of the grid, less than one
+            window before the first of the last days.
 
         Raises
         ------
@@ -61,7 +70,9 @@ class RecentRange(SymbolSelection):
             The instant is naive, or the calendar does not know its year.
         """
         end = last_closed_session(calendar, scheduled)
-        start = calendar.next_on_or_after(end - timedelta(days=self.last_days - 1))
+        first = end - timedelta(days=self.last_days - 1)
+        # No session: the next run's first session of the same window might be another one.
+        start = first - timedelta(days=first.toordinal() % window_days)
         named = self.model_dump(include=set(SymbolSelection.model_fields))
         return RunRequest(**named, start=start, end=end, source=self.source)
 

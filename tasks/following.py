@@ -4,12 +4,13 @@ Belongs here: finding what the schedule asks for, and starting it once. Does not
 it is due (`sensequant.recent`), and what starts this (`deployments/automations.yaml`).
 """
 
-from datetime import date
+from datetime import date, datetime
 
 from prefect import task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
 
 from sensequant.errors import ConfigError
 from tasks.telling import say
@@ -18,7 +19,7 @@ __all__ = ["start_scheduled"]
 
 
 @task(task_run_name="start {slug} of {deployment}")
-def start_scheduled(deployment: str, slug: str, session: date) -> str:
+def start_scheduled(deployment: str, slug: str, session: date, at: datetime) -> str:
     """Start a deployment as one of its schedules would, once for a session; return the run's name.
 
     Parameters
@@ -29,6 +30,8 @@ def start_scheduled(deployment: str, slug: str, session: date) -> str:
         Name of the schedule.
     session
         The session that it follows; asking twice starts one run.
+    at
+        Aware instant for which the run counts as scheduled; it says which bars are asked for.
 
     Raises
     ------
@@ -49,6 +52,8 @@ def start_scheduled(deployment: str, slug: str, session: date) -> str:
         started = client.create_flow_run_from_deployment(
             found.id,
             parameters=schedules[slug].parameters,
+            # Started late, it must still end with this session.
+            state=Scheduled(scheduled_time=at),
             idempotency_key=f"{deployment} {slug} {session}",
         )
     say("training started", deployment=deployment, schedule=slug, flow_run=str(started.id))

@@ -244,7 +244,8 @@ def teacher_key(run: Run, given: Mapping[str, Any]) -> str:
         {
             "unit": f"teacher {planned.window.label}",
             "rows": digest_of_rows(run, planned.window),
-            "window": planned.window,
+            # Its place in the range is no part of it: a range that begins later has it, too.
+            "window": planned.window.model_dump(mode="json", exclude={"index"}),
             "skip": planned.skip,
             "features": config.features,
             "labels": config.labels,

@@ -1,10 +1,11 @@
 """`prefect.yaml`: every flow has a deployment that a person can start."""
 
 import importlib
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import yaml
 from prefect import Flow
@@ -12,8 +13,11 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from blocks.environment import UNIVERSES_FOLDER
 from blocks.pools import read_pools
+from sensequant.market.sessions import nse_calendar
 from sensequant.market.universes import load_universe
 from sensequant.settings import TrainingConfig
+from sensequant.splits import split_validation
+from sensequant.windows import POOLED
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
@@ -123,3 +127,26 @@ def test_each_universe_is_retrained_weekly_monthly_and_quarterly() -> None:
             assert config.teacher.tuning.n_trials == (20 if schedule["slug"] == "quarterly" else 0)
         assert days == {"weekly": 90, "monthly": 365, "quarterly": 1095}
         assert load_universe(universe, folder=UNIVERSES_FOLDER, as_of=date(2025, 6, 2))
+
+
+def test_a_whole_window_of_each_training_has_rows_enough_for_a_teacher() -> None:
+    """Of one symbol or of all, as the schedule says; a training that only skips is none."""
+    calendar = nse_calendar()
+    for deployment, schedule in SCHEDULES:
+        asked = deployment.get("parameters", {}) | schedule.get("parameters", {})
+        if "recent" not in asked:
+            continue
+        config = TrainingConfig.model_validate(asked.get("config", {}))
+        start = date(2025, 1, 6)
+        end = start + timedelta(days=config.windows.window_days - 1)
+        members = load_universe(asked["recent"]["universe"], folder=UNIVERSES_FOLDER, as_of=start)
+        n_symbols = len(members) if config.teacher.scope == POOLED else 1
+        sessions = [calendar.number_of(day) for day in calendar.sessions(start, end)]
+        numbers = np.repeat(np.array(sessions), n_symbols)
+        split = split_validation(
+            numbers, numbers + config.labels.horizon_sessions, config.teacher.split
+        )
+        least = config.teacher.booster.smallest_training_part
+        where = f"{deployment['name']} {schedule['slug']}: {split.train.size} rows"
+        is_too_small = where.startswith("retrain-metals-etfs weekly")
+        assert (split.train.size < least) is is_too_small, where

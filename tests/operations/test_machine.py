@@ -133,7 +133,7 @@ def test_retraining_counts_its_days_from_the_scheduled_time(
     assert run["name"] == "SIM01 last 90 days to 2023-07-01 simulated"
     (folder,) = (machine.home / "runs").glob(f"*_{flow_run_id[:8]}")
     request = json.loads((folder / "config.json").read_text())["request"]
-    assert (request["start"], request["end"]) == ("2023-04-03", "2023-06-30")
+    assert (request["start"], request["end"]) == ("2023-01-20", "2023-06-30")
 
 
 def test_failures_and_decisions_are_told(

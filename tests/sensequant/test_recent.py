@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sensequant.errors import ConfigError
 from sensequant.market.sessions import IST, nse_calendar
 from sensequant.recent import DailyIngestion, RecentRange, due_after, why_not_today
+from sensequant.windows import WindowConfig, pooled_windows
 
 CALENDAR = nse_calendar()
 # Friday; Monday is Republic Day.
@@ -38,39 +39,75 @@ def test_range_ends_with_the_last_closed_session(scheduled: datetime, end: date)
     asked = RecentRange(universe="pilot", last_days=90)
 
     for written in (scheduled, scheduled.astimezone(UTC)):
-        request = asked.request_at(written, CALENDAR)
+        request = asked.request_at(written, CALENDAR, window_days=45)
         assert request.end == end
 
 
-def test_range_holds_that_many_days() -> None:
-    """Ninety days to 2026-01-23, both included, begin on Sunday 2025-10-26, so with its Monday."""
-    request = RecentRange(last_days=90).request_at(india(FRIDAY, 20), CALENDAR)
+def test_range_begins_with_the_window_that_holds_its_first_day() -> None:
+    """Ninety days to 2026-01-23, both included, begin on 2025-10-26; that window on 2025-10-06.
 
-    assert (request.start, request.end) == (date(2025, 10, 27), FRIDAY)
+    In Python's count of days 2025-10-06 is number 739530, which is 16434 windows of 45 days.
+    """
+    request = RecentRange(last_days=90).request_at(india(FRIDAY, 20), CALENDAR, window_days=45)
+
+    assert date(2025, 10, 6).toordinal() == 739_530 == 16_434 * 45
+    assert (request.start, request.end) == (date(2025, 10, 6), FRIDAY)
 
 
 @given(
     minutes=st.integers(0, 3 * 365 * 24 * 60),
-    last_days=st.integers(60, 3650),
+    last_days=st.integers(60, 1095),
+    window_days=st.integers(30, 365),
 )
-def test_range_is_a_range_of_sessions(minutes: int, last_days: int) -> None:
-    """Both ends are sessions, the end has closed, and no more days are asked for than were said."""
+def test_range_holds_the_days_that_were_asked_for(
+    minutes: int, last_days: int, window_days: int
+) -> None:
+    """It ends with a session that has closed, and begins less than a window too early."""
     scheduled = datetime(2023, 1, 3, tzinfo=UTC) + timedelta(minutes=minutes)
 
-    request = RecentRange(last_days=last_days).request_at(scheduled, CALENDAR)
+    request = RecentRange(last_days=last_days).request_at(
+        scheduled, CALENDAR, window_days=window_days
+    )
 
-    assert CALENDAR.is_session(request.start)
     assert CALENDAR.is_session(request.end)
     closes = CALENDAR.closes(request.end)
     assert closes is None or closes <= scheduled
-    assert (request.end - request.start).days < last_days
+    n_days = (request.end - request.start).days + 1
+    assert last_days <= n_days < last_days + window_days
+
+
+@given(
+    minutes=st.integers(0, 2 * 365 * 24 * 60),
+    later_days=st.integers(0, 365),
+    last_days=st.integers(60, 1095),
+    window_days=st.integers(30, 365),
+)
+def test_runs_share_every_whole_window_that_lies_in_both_ranges(
+    minutes: int, later_days: int, last_days: int, window_days: int
+) -> None:
+    """Only a window that its range cuts off at the end is another one in a later run."""
+    first = datetime(2023, 1, 3, tzinfo=UTC) + timedelta(minutes=minutes)
+    asked, config = RecentRange(last_days=last_days), WindowConfig(window_days=window_days)
+
+    earlier, later = (
+        asked.request_at(at, CALENDAR, window_days=window_days)
+        for at in (first, first + timedelta(days=later_days))
+    )
+
+    spans = [
+        {(each.start, each.end) for each in pooled_windows(request.start, request.end, config)}
+        for request in (earlier, later)
+    ]
+    length = timedelta(days=window_days - 1)
+    whole = {(start, end) for start, end in spans[0] if end - start == length}
+    assert {span for span in whole if span[0] >= later.start} <= spans[1]
 
 
 def test_symbols_and_source_are_handed_on() -> None:
     """Whichever way they are named."""
     asked = RecentRange.model_validate({"symbols": ["TCS"], "source": {"kind": "breeze"}})
 
-    request = asked.request_at(india(FRIDAY, 20), CALENDAR)
+    request = asked.request_at(india(FRIDAY, 20), CALENDAR, window_days=180)
 
     assert (request.symbols, request.universe, request.source.kind) == (("TCS",), None, "breeze")
     with pytest.raises(ValidationError, match="more than one way"):
@@ -115,7 +152,7 @@ def test_daily_ingestion_goes_on_where_bars_end() -> None:
 def test_year_that_the_calendar_does_not_know_is_an_error() -> None:
     """A guess would ask for the wrong sessions."""
     with pytest.raises(ConfigError, match="year is not in the calendar"):
-        RecentRange().request_at(datetime(2031, 1, 1, tzinfo=UTC), CALENDAR)
+        RecentRange().request_at(datetime(2031, 1, 1, tzinfo=UTC), CALENDAR, window_days=180)
 
 
 @pytest.mark.parametrize(

@@ -374,6 +374,18 @@ def test_a_key_changes_with_exactly_the_windows_whose_rows_changed(
     assert len(set(before.values())) == len(before)
 
 
+def test_a_range_that_begins_a_window_later_knows_the_windows_that_it_shares(whole: Run) -> None:
+    """The place of a window in its range is no part of what a teacher follows from."""
+    first, *shared = whole.pooled_windows
+    later = whole.request.model_copy(update={"start": shared[0].start})
+    other = Run(whole.folder, later, whole.config)
+
+    assert [each.index for each in other.pooled_windows] == [each.index - 1 for each in shared]
+    for place, window in enumerate(other.pooled_windows):
+        assert key_of(other, POOLED, place) == key_of(whole, POOLED, place + 1), window
+    assert key_of(whole, POOLED, 0) not in keys_of(other).values(), first
+
+
 @pytest.mark.parametrize(
     ("group", "changes", "moves"),
     [
