@@ -4,11 +4,16 @@ Belongs here: the limits, with their units. Does not belong here: what is held a
 what follows (`release.gates`, `stages.readiness`).
 """
 
+from datetime import timedelta
+
 from pydantic import Field
 
 from sensequant.records import Config
 
-__all__ = ["GateConfig", "PromotionLimits"]
+__all__ = ["CLOCKS_AGREE", "GateConfig", "PromotionLimits"]
+
+CLOCKS_AGREE = timedelta(minutes=1)
+"""By how much the clocks of two machines may differ; more is a clock that goes backwards."""
 
 
 class GateConfig(Config):

@@ -30,6 +30,7 @@ import sqlalchemy as sa
 from sensequant.databases import Database
 from sensequant.errors import RegistryError
 from sensequant.release.deployments import Deployments
+from sensequant.release.limits import CLOCKS_AGREE
 from sensequant.release.manifest import CandidateStatus
 from sensequant.release.registry_records import (
     DECISIONS,
@@ -138,7 +139,8 @@ class Registry:
         Raises
         ------
         RegistryError
-            Unknown run, another manifest, not ready for review, or decided otherwise already.
+            Unknown run, another manifest, not ready for review, decided otherwise already, or an
+            instant before that of the manifest.
         ConfigError
             No actor, no reason, or an instant without time zone.
         """
@@ -267,6 +269,7 @@ class Registry:
             if decided is not None and (decided.kind, decided.actor) == (kind, actor.strip()):
                 return decided
             _require_open(candidate, decided)
+            _require_later(candidate, at)
             return _settle(
                 connection, candidate, kind, actor=actor, reason=reason, instant=as_text(at)
             )
@@ -333,6 +336,18 @@ def _require_open(candidate: CandidateRun, decided: CandidateEvent | None) -> No
         found=f"{decided.in_words} ({decided.at.isoformat()})",
         remedy="the first decision stands; another one needs another run",
     )
+
+
+def _require_later(candidate: CandidateRun, at: datetime) -> None:
+    # The first decision stands: one that is older than what it is about could never be used.
+    if candidate.updated_at > at + CLOCKS_AGREE:
+        raise RegistryError(
+            "clock goes backwards",
+            where=candidate.run_id,
+            expected=f"a decision after {candidate.updated_at.isoformat()}",
+            found=at.isoformat(),
+            remedy="nothing has changed; set the clock of this machine right, then decide again",
+        )
 
 
 def _settle(

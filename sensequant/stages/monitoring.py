@@ -12,7 +12,7 @@ altered: together they are the history of the alerts.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from sensequant.evaluation.validation import ValidationSummary
 from sensequant.market.sessions import nse_calendar
 from sensequant.release.alerts import alerts_of
 from sensequant.release.deployment_records import Deployment, EnvironmentName, ShadowValidation
-from sensequant.release.limits import PromotionLimits
+from sensequant.release.limits import CLOCKS_AGREE, PromotionLimits
 from sensequant.release.models import Model
 from sensequant.release.monitoring import (
     Alert,
@@ -61,7 +61,6 @@ Tell = Callable[[MonitorReport, Alert], None]
 """Tells a person of one alert of a report."""
 
 _VALIDATION = "validation_summary.json"
-_CLOCKS_AGREE = timedelta(minutes=1)
 
 
 class _Told(NamedTuple):
@@ -204,7 +203,7 @@ def _file_of(at: datetime) -> str:
 def _former(folder: Path, at: datetime) -> MonitorReport | None:
     """Return the last report before an instant."""
     names = sorted(path.name for path in folder.glob("*Z.json"))
-    if names and names[-1] > _file_of(at + _CLOCKS_AGREE):
+    if names and names[-1] > _file_of(at + CLOCKS_AGREE):
         raise ConfigError(
             "clock goes backwards",
             where=str(folder),

@@ -31,7 +31,7 @@ from sensequant.release.deployment_records import (
     ShadowValidation,
 )
 from sensequant.release.gates import Decision
-from sensequant.release.limits import PromotionLimits
+from sensequant.release.limits import CLOCKS_AGREE, PromotionLimits
 from sensequant.release.manifest import read_manifest, verify_manifest
 from sensequant.release.models import Model
 from sensequant.release.registry_records import CandidateEvent, CandidateRun, EventKind
@@ -66,7 +66,6 @@ Found = tuple[bool, str, str]
 
 Look = Callable[[], Found]
 
-_CLOCKS_AGREE = timedelta(minutes=1)
 _CHANCE = 0.5
 _N_NAMED = 3
 _MIB = 1024**2
@@ -189,7 +188,7 @@ def _checked(name: str, look: Look) -> Check:
 
 def _clock(last: datetime | None, at: datetime) -> Found:
     expected = "no instant in the history that is still to come"
-    if last is None or last <= at + _CLOCKS_AGREE:
+    if last is None or last <= at + CLOCKS_AGREE:
         return True, expected, f"now {_minute(at)}"
     return False, expected, f"now {_minute(at)}, but the history goes on to {_minute(last)}"
 
@@ -235,7 +234,7 @@ def _approval_age(facts: CandidateFacts, at: datetime) -> Found:
         return False, expected, "none"
     given = facts.decision.at
     hours = (at - given) / timedelta(hours=1)
-    is_passed = made <= given <= at + _CLOCKS_AGREE and hours <= limit
+    is_passed = made <= given <= at + CLOCKS_AGREE and hours <= limit
     return is_passed, expected, f"{_minute(given)}, {hours:.1f} hours ago"
 
 
@@ -341,7 +340,7 @@ def _staging_hours(deployment: Deployment | None, limits: PromotionLimits, at: d
     since = None if deployment is None else deployment.ended_at
     if since is None:
         return False, expected, "nothing is in staging"
-    if since > at + _CLOCKS_AGREE:
+    if since > at + CLOCKS_AGREE:
         return False, expected, f"staged at {_minute(since)}, which is still to come"
     hours = nse_calendar().hours_between(since, at)
     return hours >= limits.staging_hours, expected, f"{hours:.2f} since {_minute(since)}"

@@ -137,7 +137,7 @@ def score_stored(run: Run, request: ScoringRequest) -> Scored:
     ConfigError
         The run has no student to deploy, or a symbol has none or is not in the store.
     MissingBarsError
-        The store has no final bars to score.
+        The store has no final bars to score, or none of the sessions that were asked for.
     RecordError, DigestMismatchError
         A student is not the one that was written, or cannot be trusted.
     LeakageError
@@ -280,7 +280,16 @@ def _sessions(bars: pl.DataFrame, symbols: Sequence[str], request: ScoringReques
     if request.start is None and request.end is None:
         return asked.tail(1).to_list()
     first, last = request.start or asked[0], request.end or asked[-1]
-    return asked.filter(asked.is_between(first, last)).to_list()
+    chosen = asked.filter(asked.is_between(first, last)).to_list()
+    if not chosen:
+        raise MissingBarsError(
+            "period has no final bars to score",
+            where=", ".join(symbols),
+            expected=f"sessions from {first} to {last}",
+            found=f"bars from {asked[0]} to {asked[-1]}",
+            remedy="ask for sessions that are stored, or ingest them first: sensequant ingest",
+        )
+    return chosen
 
 
 def _students(

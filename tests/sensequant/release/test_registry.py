@@ -210,8 +210,9 @@ def test_person_may_reject_what_the_gates_pass(registry: Registry) -> None:
         ({"actor": " "}, ConfigError, "actor was empty"),
         ({"reason": ""}, ConfigError, "reason was empty"),
         ({"at": AT.replace(tzinfo=None)}, ConfigError, "no time zone"),
+        ({"at": AT - timedelta(minutes=2)}, RegistryError, "clock goes backwards"),
     ],
-    ids=["other manifest", "unknown run", "no actor", "no reason", "no zone"],
+    ids=["other manifest", "unknown run", "no actor", "no reason", "no zone", "clock"],
 )
 def test_decision_that_says_too_little_or_is_about_something_else_is_refused(
     registry: Registry, given: dict[str, Any], error: type[Exception], match: str

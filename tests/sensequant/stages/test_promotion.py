@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sensequant.errors import ConfigError, NotReadyError, RegistryError, SenseQuantError
+from sensequant.errors import (
+    ConfigError,
+    MissingBarsError,
+    NotReadyError,
+    RegistryError,
+    SenseQuantError,
+)
 from sensequant.release.deployment_records import (
     Check,
     Deployment,
@@ -137,6 +143,23 @@ def test_environment_needs_no_file_of_the_run(world: World) -> None:
     assert scored.rows["score"].count() == 3
     (model,) = [open_model(world.home, path.name) for path in models_folder(world.home).glob("*")]
     assert read_student(model.students["universe"][0]).to_text() == expected.to_text()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ScoringRequest(start=date(2029, 1, 1)),
+        # A Saturday and a Sunday.
+        ScoringRequest(start=date(2023, 6, 24), end=date(2023, 6, 25)),
+    ],
+    ids=["beyond the bars", "between sessions"],
+)
+def test_period_without_bars_is_refused(world: World, asked: ScoringRequest) -> None:
+    """No scores of nothing; the message says which sessions are stored."""
+    staged(world)
+
+    with pytest.raises(MissingBarsError, match=r"period has no final bars.*to 2023-06-30"):
+        score_deployed(world.home, STAGING, asked)
 
 
 def test_nothing_is_served_where_nothing_is_deployed(world: World) -> None:
