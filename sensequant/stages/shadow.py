@@ -38,6 +38,7 @@ __all__ = [
 
 _KEYS = ("symbol", "session", "session_number")
 _OUTCOME = ("label", "forward_return")
+_FEWEST_SYMBOLS = 3
 _REWARDS = ("signal", "reward_return", "reward", "best_reward")
 
 
@@ -81,7 +82,12 @@ def figures_in_shadow(
     rows: pl.DataFrame, config: TrainingConfig, *, since: datetime
 ) -> ShadowValidation:
     """Measure rows of `score_in_shadow`, by the settings of the run."""
-    figures = classification_figures(_panel(rows, config))
+    panel = _panel(rows, config)
+    figures = classification_figures(panel)
+    auc, precision, hit_rate, brier_score = (
+        _with_interval_of_many(figure, panel.rows, panel.block_sessions)
+        for figure in (figures.auc, figures.precision, figures.hit_rate, figures.brier_score)
+    )
     sessions = rows["session"].unique().sort().to_list()
     return ShadowValidation(
         since=since,
@@ -93,10 +99,10 @@ def figures_in_shadow(
         n_novel=rows.filter(reason="novel").height,
         n_expired=rows.filter(reason="expired").height,
         n_realised=_realised(rows).height,
-        auc=figures.auc,
-        precision=figures.precision,
-        hit_rate=figures.hit_rate,
-        brier_score=figures.brier_score,
+        auc=auc,
+        precision=precision,
+        hit_rate=hit_rate,
+        brier_score=brier_score,
         rows_digest=frame_digest(rows),
     )
 
@@ -185,13 +191,29 @@ def rewarded(said: pl.DataFrame, rows: pl.DataFrame, config: TrainingConfig) -> 
 def reward_figure(decisions: pl.DataFrame, config: TrainingConfig) -> Figure:
     """Measure the rewards of decisions by the settings of the run that they belong to."""
     asked = config.validation
-    return captured_figure(
+    block_sessions = max(config.reward.horizon_sessions, asked.min_block_sessions)
+    figure = captured_figure(
         decisions,
-        block_sessions=max(config.reward.horizon_sessions, asked.min_block_sessions),
+        block_sessions=block_sessions,
         n_draws=asked.n_bootstrap_draws,
         confidence=asked.confidence,
         seed=derive_seed(config.seed, "captured reward"),
     )
+    return _with_interval_of_many(figure, decisions.drop_nulls("reward"), block_sessions)
+
+
+def _with_interval_of_many(figure: Figure, rows: pl.DataFrame, block_sessions: int) -> Figure:
+    """Return a figure, without its interval where too few sessions of too few symbols were drawn.
+
+    Fewer than two blocks are all drawn each time: what is left is chance between symbols, and of
+    one or two of them nearly none, so that an interval would be far too narrow.
+    """
+    n_sessions, n_symbols = (rows[name].n_unique() for name in ("session_number", "symbol"))
+    asked = 2 if n_symbols >= _FEWEST_SYMBOLS else 2 * block_sessions
+    if figure.lower is None or n_sessions >= asked:
+        return figure
+    reason = f"no interval: outcomes of {n_sessions} sessions, {asked} at least"
+    return figure.model_copy(update={"lower": None, "upper": None, "reason": reason})
 
 
 def _closes_after(calendar: SessionCalendar, instant: datetime) -> bool:

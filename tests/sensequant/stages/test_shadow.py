@@ -15,7 +15,12 @@ from sensequant.market.sessions import nse_calendar
 from sensequant.release.models import open_model, pack_model, store_model
 from sensequant.stages.context import settings_at
 from sensequant.stages.scoring import Scorers, scorers_of
-from sensequant.stages.shadow import score_in_shadow, validate_in_shadow
+from sensequant.stages.shadow import (
+    figures_in_shadow,
+    reward_figure,
+    score_in_shadow,
+    validate_in_shadow,
+)
 from sensequant.storage import sha256_of
 
 metrics: Any = untyped_metrics
@@ -105,6 +110,44 @@ def test_what_has_no_outcome_yet_has_no_figure(
     for figure in (found.auc, found.precision, found.hit_rate, found.brier_score):
         assert (figure.value, figure.lower, figure.n) == (None, None, 0)
         assert figure.reason
+
+
+@pytest.mark.parametrize(
+    ("n_symbols", "n_sessions", "has_interval"),
+    [(1, 41, False), (1, 42, True), (2, 41, False), (3, 1, False), (3, 2, True)],
+)
+def test_too_few_outcomes_have_no_interval(
+    staged: Callable[[date], tuple[Scorers, Any]],
+    n_symbols: int,
+    n_sessions: int,
+    has_interval: bool,
+) -> None:
+    """Two blocks of 21 sessions, or three symbols and two sessions; the figure itself stands."""
+    scorers, settings = staged(date(2023, 10, 31))
+    rows = score_in_shadow(scorers, settings, nse_calendar(), since=SINCE, until=UNTIL)
+    known = rows.drop_nulls(["score", "label"])
+    sessions = known["session"].unique().sort()[:n_sessions].to_list()
+    part = known.filter(
+        pl.col("symbol").is_in(scorers.symbols[:n_symbols]), pl.col("session").is_in(sessions)
+    ).with_columns(
+        # Both classes, and decisions, in however few rows.
+        label=pl.int_range(pl.len()).mod(2).cast(pl.Int8),
+        score=0.4 + 0.2 * pl.int_range(pl.len()).mod(3).cast(pl.Float64) / 2,
+        signal=pl.lit(1, pl.Int8),
+        reward=0.01 * (pl.int_range(pl.len()).mod(3) - 1),
+        best_reward=pl.lit(0.01),
+    )
+
+    found = figures_in_shadow(part, settings.config, since=SINCE)
+    reward = reward_figure(part, settings.config)
+
+    for figure in (found.auc, found.brier_score, reward):
+        assert figure.value is not None
+        assert (figure.lower is not None) is has_interval
+        assert (figure.upper is not None) is has_interval
+        assert has_interval or figure.reason
+    if not has_interval:
+        assert f"outcomes of {n_sessions} sessions" in str(reward.reason)
 
 
 def test_nothing_since_the_staging_is_nothing_found(
