@@ -21,7 +21,7 @@ from sensequant.release.models import open_model
 from sensequant.release.registry_records import RunResult
 from sensequant.release.registry_tables import LAYOUT
 from sensequant.runs import RunFolder, Stage
-from sensequant.stages.decision import candidates_below
+from sensequant.stages.decision import candidates_below, review_of
 from sensequant.stages.moving import Order, environments_of, history_of, reconcile
 from sensequant.stages.promotion import stage_candidate
 from sensequant.stages.registry_place import address_kept_at, registry_of
@@ -199,3 +199,35 @@ def test_server_that_goes_at_any_change_loses_nothing(
     assert number > 8
     # Between the intention and the pointer nothing is asked of the server.
     assert set(outcomes) == {"old, told", "new, settled", "new, told"}
+
+
+@pytest.mark.parametrize("what", ["judge", "approve"])
+def test_server_that_goes_while_a_candidate_is_decided_on_loses_nothing(
+    world: World, server: Any, elsewhere: Callable[[World, str], World], what: str
+) -> None:
+    """Before every change in turn: it is refused, nothing of it is there; asking again works."""
+    moved = elsewhere(world, server.address)
+    folder = moved.train(3 if what == "judge" else 4)
+    if what == "approve":
+        moved.judge(folder)
+    before = review_of(folder, registry=moved.registry)
+    number, is_over = 0, False
+    while not is_over:
+        number += 1
+        said: str | None = None
+        with going(server, number) as gone:
+            try:
+                getattr(moved, what)(folder)
+            except RegistryError as error:
+                said = str(error)
+        is_over = not gone.is_gone
+        assert (said is None) == is_over
+        assert said is None or "registry's database refused" in said
+        assert is_over or review_of(folder, registry=moved.registry) == before
+    # A row of the candidate, an event, and the end of the transaction.
+    assert number == 3 + 1
+    found = review_of(folder, registry=moved.registry)
+    assert found is not None
+    assert found.is_open is (what == "judge")
+    with closing(registry_of(moved.home, moved.registry)) as registry:
+        assert len(registry.history(folder.run_id)) == (1 if what == "judge" else 2)
