@@ -21,6 +21,7 @@ from sensequant.errors import ConfigError, MissingBarsError
 from sensequant.evaluation.costs import COST_COLUMNS
 from sensequant.evaluation.differences import DIFFERENCES
 from sensequant.evaluation.figures import Figure, PerformanceFigures
+from sensequant.evaluation.gates import SIZING, GateCount
 from sensequant.ingestion.places import store_at
 from sensequant.market.intervals import DAILY, INTERVALS, Interval
 from sensequant.market.selection import SymbolSelection, selected_symbols
@@ -256,7 +257,7 @@ def _print_gates(console: Console, traded: Traded) -> None:
     rows = [
         [
             effect.gate,
-            "" if count is None else f"{count.n_blocked} of {count.n_decisions}",
+            "" if count is None else _done_by(count),
             "" if count is None else str(count.n_unknown),
             f"{effect.n_trades_with}, {effect.n_trades_without} without",
             *(_difference(effect.differences[name], name) for name in DIFFERENCES),
@@ -264,8 +265,14 @@ def _print_gates(console: Console, traded: Traded) -> None:
         for effect in traded.effects
         for count in (effect.count,)
     ]
-    header = ["gate", "blocked", "not known", "trades", "annual return, net", "Sharpe ratio"]
+    header = ["gate", "decisions", "not known", "trades", "annual return, net", "Sharpe ratio"]
     print_table(console, header, rows)
+
+
+def _done_by(count: GateCount) -> str:
+    if count.gate == SIZING:
+        return f"{count.n_sized} of {count.n_decisions} sized"
+    return f"{count.n_blocked} of {count.n_decisions} blocked"
 
 
 def _difference(figure: Figure, name: str) -> str:

@@ -10,8 +10,9 @@ Rules
 1. The decision is taken after the close of session t. A symbol's signal is 1 when its score of t
    is at or above the threshold, else 0; no score is no signal.
 2. The target is a full position (`evaluation.sizing`) times the mean of the signals of the last h
-   calendar sessions (overlapping tranches). When the targets together exceed `gross_limit_frac`,
-   all are scaled down alike.
+   calendar sessions (overlapping tranches). A decision that brings its own implied volatility
+   keeps, as long as it counts, the size that this gave it. When the targets together exceed
+   `gross_limit_frac`, all are scaled down alike.
 3. Trades happen at the open of t+1, only in symbols whose target is 0 while something was asked for
    before, or more than `min_change_frac` away from the one last traded to; between trades the
    number of shares stays.
@@ -38,13 +39,14 @@ from sensequant.evaluation.costs import CostConfig
 from sensequant.evaluation.grid import (
     BarGrid,
     Floats,
+    Ints,
     lay_out,
     refuse_repeated,
     refuse_rows,
     with_session_numbers,
 )
 from sensequant.evaluation.portfolio import Orders, closing_orders, concat_orders, execute
-from sensequant.evaluation.sizing import PortfolioConfig, full_positions
+from sensequant.evaluation.sizing import PortfolioConfig, full_positions, sizes_of
 
 __all__ = [
     "BacktestConfig",
@@ -55,6 +57,9 @@ __all__ = [
 
 _SMALLEST_CHANGE_FRAC = 1e-9
 """Weights nearer to each other than this are the same weight."""
+
+_OWN = "implied_volatility"
+"""Column by which a decision is sized, where there is one."""
 
 
 class BacktestConfig(PortfolioConfig):
@@ -96,7 +101,8 @@ def run_backtest(
     ----------
     predictions
         symbol, session, score (rows without a score are no decision); one row per symbol and
-        session.
+        session. With `implied_volatility` (of a year, a fraction; null where none is known) the
+        decision is sized by it, and as any other where it is null.
     bars
         Adjusted daily bars: symbol, session, open, close, volume, is_unexplained_gap, share_factor
         where there is one; symbols that were never scored are left out.
@@ -118,7 +124,8 @@ def run_backtest(
     Raises
     ------
     DataError
-        A row stands twice, a score, price or volume is not usable, a session is unknown.
+        A row stands twice, a score, implied volatility, price or volume is not usable, a session is
+        unknown.
     ConfigError
         The horizon is not positive, costs are not known at a session, or losses and costs used the
         capital up.
@@ -168,8 +175,11 @@ def _scored(predictions: pl.DataFrame, horizon_sessions: int) -> pl.DataFrame:
             "horizon was not positive", expected=">= 1 session", found=str(horizon_sessions)
         )
     key = ["symbol", "session"]
-    rows = predictions.select(*key, "score").drop_nulls("score").sort(key)
+    own = pl.col(_OWN) if _OWN in predictions.columns else pl.lit(None, pl.Float64).alias(_OWN)
+    rows = predictions.select(*key, "score", own).drop_nulls("score").sort(key)
     refuse_rows(rows.filter(~pl.col("score").is_finite()), "a score was not finite")
+    is_usable = pl.col(_OWN).is_finite() & (pl.col(_OWN) > 0)
+    refuse_rows(rows.filter(~is_usable), "an implied volatility was not usable")
     refuse_repeated(rows, key, "a score stood twice")
     return with_session_numbers(rows)
 
@@ -205,19 +215,28 @@ def _targets(
     sizes = full_positions(
         bars, symbols=span.symbols, first=span.first, last=span.last, config=config
     )
-    signals = np.zeros(sizes.shape)
     # A decision stands in the row of the session at whose open it is traded.
-    place = pl.col("number") + 1 - span.first
-    rows = scored.filter(pl.col("score") >= config.threshold, place < len(sizes))
-    codes = pl.col("symbol").cast(pl.Enum(span.symbols)).to_physical()
-    signals[
-        rows.select(place).to_series().to_numpy(), rows.select(codes).to_series().to_numpy()
-    ] = 1
+    place = (pl.col("number") + 1 - span.first).alias("place")
+    codes = pl.col("symbol").cast(pl.Enum(span.symbols)).to_physical().alias("column")
+    bought = scored.filter(pl.col("score") >= config.threshold, place < len(sizes))
+    decisions = bought.select(place, codes, _OWN)
+    signals, own_sizes = np.zeros(sizes.shape), np.zeros(sizes.shape)
+    is_own = pl.col(_OWN).is_not_null()
+    signals[_cells(decisions.filter(~is_own))] = 1
+    own = decisions.filter(is_own)
+    own_sizes[_cells(own)] = sizes_of(own[_OWN].to_numpy(), config)
     sums = np.cumsum(signals, axis=0)
     sums[horizon_sessions:] -= sums[:-horizon_sessions].copy()
     targets = sums / horizon_sessions * sizes
+    # Added one by one: differences of sums of fractions would leave a rest where nothing is held.
+    for age in range(min(horizon_sessions, len(sizes)) if own.height else 0):
+        targets[age:] += own_sizes[: len(sizes) - age] / horizon_sessions
     total = targets.sum(axis=1, keepdims=True)
     return targets * np.minimum(1, config.gross_limit_frac / np.maximum(total, 1e-300))
+
+
+def _cells(decisions: pl.DataFrame) -> tuple[Ints, Ints]:
+    return decisions["place"].to_numpy(), decisions["column"].to_numpy()
 
 
 def _orders_of(grid: BarGrid, targets: Floats, min_change_frac: float) -> Orders:

@@ -1,10 +1,10 @@
-"""Gates on context: which decisions of scores are not traded, because of what else was known.
+"""Gates on context: which decisions of scores are not traded, or how large, by what else was known.
 
 Belongs here: the settings and what they block. Does not belong here: where the facts come from
 (`stages.gated`), trading (`evaluation.backtest`).
 
 A gate looks at what was known at the close at which the decision falls, like the score itself. A
-fact that is not known blocks nothing: that is counted, so that a gate that could judge little is
+fact that is not known changes nothing: that is counted, so that a gate that could judge little is
 not taken for one that found little.
 """
 
@@ -14,17 +14,20 @@ from typing import Literal
 import polars as pl
 from pydantic import Field
 
-from sensequant.errors import ConfigError
 from sensequant.records import Config, Record
 
-__all__ = ["FACTS", "GateConfig", "GateCount", "gated_scores"]
+__all__ = ["FACTS", "SIZING", "GateConfig", "GateCount", "gated_scores"]
 
 _STATES = {"calm": 0, "usual": 1, "nervous": 2}
+
+SIZING = "implied_volatility_sizing"
+"""The one of them that sizes and blocks nothing."""
 
 FACTS: Mapping[str, str] = {
     "max_spread_frac": "spread_frac",
     "max_volatility_regime": "vix",
     "max_correlation": "correlation",
+    SIZING: "atm_volatility",
 }
 """Each gate and the column of facts that it looks at."""
 
@@ -33,7 +36,7 @@ _NO_DECISION = -1.0
 
 
 class GateConfig(Config):
-    """Which decisions are not traded; a gate without a limit is open."""
+    """Which decisions are not traded, and how large; a gate without a limit is open."""
 
     max_spread_frac: float | None = Field(
         default=None,
@@ -56,14 +59,15 @@ class GateConfig(Config):
     )
     implied_volatility_sizing: bool = Field(
         default=False,
-        description="Size positions by implied volatility (yes or no); needs options, which "
-        "nothing here brings yet.",
+        description="Size a position by the symbol's implied volatility at the money, in place of "
+        "backtest.sizing (yes or no); needs stored options.",
     )
 
     @property
     def closed(self) -> tuple[str, ...]:
         """Names of the gates that have a limit."""
-        return tuple(name for name in FACTS if getattr(self, name) is not None)
+        limits = ((name, getattr(self, name)) for name in FACTS)
+        return tuple(name for name, limit in limits if limit is not None and limit is not False)
 
     def alone(self, name: str) -> "GateConfig":
         """Return one of the gates without the others."""
@@ -79,12 +83,15 @@ class GateCount(Record):
         Rows with a score at or above the threshold.
     n_blocked, n_unknown
         Those that it blocked, and those of which it did not know the fact.
+    n_sized
+        Those whose size it set.
     """
 
     gate: str
     n_decisions: int
     n_blocked: int
     n_unknown: int
+    n_sized: int = 0
 
 
 def gated_scores(
@@ -103,39 +110,41 @@ def gated_scores(
     threshold
         Score from which a symbol is bought.
 
-    Raises
-    ------
-    ConfigError
-        Sizing by implied volatility is asked for.
+    Returns
+    -------
+    scores, counts
+        The predictions; with sizing also `implied_volatility`, by which `backtest.run_backtest`
+        sizes a decision, null where none is known.
     """
-    if gates.implied_volatility_sizing:
-        raise ConfigError(
-            "sizing by implied volatility needs options",
-            where="gates.implied_volatility_sizing",
-            expected="implied volatility of each symbol and session",
-            found="none stored",
-            remedy="leave it off, or size by the bars: backtest.sizing=volatility",
-        )
     keys = ["symbol", "session"]
     joined = predictions.join(facts, on=keys, how="left", maintain_order="left")
     is_bought = pl.col("score") >= threshold
+    bought = joined.filter(is_bought)
     counts: list[GateCount] = []
     blocked = pl.lit(value=False)
+    added: list[pl.Expr] = []
     for name in gates.closed:
         fact = pl.col(FACTS[name])
-        is_beyond = _is_beyond(name, fact, getattr(gates, name)).fill_null(value=False)
-        bought = joined.filter(is_bought)
+        is_sizing = name == SIZING
+        if is_sizing:
+            is_beyond = pl.lit(value=False)
+            added.append(fact.alias("implied_volatility"))
+        else:
+            is_beyond = _is_beyond(name, fact, getattr(gates, name)).fill_null(value=False)
+        n_unknown = bought[FACTS[name]].null_count()
         counts.append(
             GateCount(
                 gate=name,
                 n_decisions=bought.height,
                 n_blocked=bought.filter(is_beyond).height,
-                n_unknown=bought[FACTS[name]].null_count(),
+                n_unknown=n_unknown,
+                n_sized=bought.height - n_unknown if is_sizing else 0,
             )
         )
         blocked = blocked | is_beyond
     score = pl.when(blocked & is_bought).then(_NO_DECISION).otherwise(pl.col("score"))
-    return joined.with_columns(score.alias("score")).select(predictions.columns), tuple(counts)
+    scores = joined.with_columns(score.alias("score")).select(*predictions.columns, *added)
+    return scores, tuple(counts)
 
 
 def _is_beyond(name: str, fact: pl.Expr, limit: float | str) -> pl.Expr:

@@ -8,7 +8,8 @@ With `sizing: equal` a full position is `position_frac` of the equity. With `siz
 is that much times what `reference_volatility_frac` is of the symbol's own volatility: the standard
 deviation (n - 1) of its last 60 daily log returns, at least 20 of them, per year. Returns over an
 unexplained gap do not count; a symbol with fewer returns, or none that varies, has no size and is
-not bought. Either way `max_position_frac` is the most.
+not bought. Either way `max_position_frac` is the most, also where an implied volatility stands in
+place of that of the returns (`evaluation.gates`).
 """
 
 from typing import Literal
@@ -22,7 +23,7 @@ from sensequant.evaluation.grid import Floats, carried, with_session_numbers
 from sensequant.evaluation.measures import SESSIONS_PER_YEAR
 from sensequant.records import Config
 
-__all__ = ["PortfolioConfig", "full_positions"]
+__all__ = ["PortfolioConfig", "full_positions", "sizes_of"]
 
 _MOST_RETURNS = 60
 _FEWEST_RETURNS = 20
@@ -46,8 +47,8 @@ class PortfolioConfig(Config):
         default=0.30,
         gt=0,
         le=5,
-        description="With volatility sizing: yearly volatility at which a full position is "
-        "position_frac, as a fraction.",
+        description="With sizing by volatility, realised or implied: yearly volatility at which a "
+        "full position is position_frac, as a fraction.",
     )
     max_position_frac: float = Field(
         default=0.20, gt=0, le=1, description="Largest target of one symbol, fraction of equity."
@@ -106,8 +107,12 @@ def full_positions(
     if config.sizing == "equal":
         return np.full(shape, min(config.position_frac, config.max_position_frac))
     volatility = _known_before(_volatilities(bars, symbols), symbols, first=first, shape=shape)
-    usable = np.where(volatility > 0, volatility, np.inf)
-    size = config.position_frac * config.reference_volatility_frac / usable
+    return sizes_of(np.where(volatility > 0, volatility, np.inf), config)
+
+
+def sizes_of(volatility_frac: Floats, config: PortfolioConfig) -> Floats:
+    """Return full positions at yearly volatilities above 0, as fractions of equity."""
+    size = config.position_frac * config.reference_volatility_frac / volatility_frac
     return np.minimum(size, config.max_position_frac)
 
 

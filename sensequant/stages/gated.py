@@ -14,7 +14,7 @@ from sensequant.errors import ConfigError
 from sensequant.evaluation.account import Account
 from sensequant.evaluation.differences import return_differences
 from sensequant.evaluation.figures import Figure
-from sensequant.evaluation.gates import GateConfig, GateCount, gated_scores
+from sensequant.evaluation.gates import SIZING, GateConfig, GateCount, gated_scores
 from sensequant.evaluation.regimes import regimes_of
 from sensequant.features.build import build_features
 from sensequant.features.context import MarketContext
@@ -64,15 +64,22 @@ def facts_of(run: Run, predictions: pl.DataFrame, gates: GateConfig) -> pl.DataF
     """
     facts = predictions.select(_KEYS).unique().sort(_KEYS)
     if gates.max_spread_frac is not None:
-        facts = facts.join(_spreads(run), on=_KEYS, how="left")
+        facts = facts.join(_known(run, Family.DEPTH, "spread_frac"), on=_KEYS, how="left")
+        _require(
+            facts["spread_frac"].count() > 0, "max_spread_frac", "order books of these symbols"
+        )
+    if gates.implied_volatility_sizing:
+        facts = facts.join(_known(run, Family.OPTIONS, "atm_volatility"), on=_KEYS, how="left")
+        what = "options of these symbols with a volatility at the money"
+        _require(facts["atm_volatility"].count() > 0, SIZING, what)
     market = run.market_context
     if gates.max_volatility_regime is not None:
-        _require(market.vix, "max_volatility_regime", "bars of India VIX")
+        _require(_has_bars(market.vix), "max_volatility_regime", "bars of India VIX")
         states = regimes_of(facts["session"], nifty=None, vix=market.vix)
         facts = facts.join(states.select("session", "vix"), on="session", how="left")
     if gates.max_correlation is not None:
         for index in (market.benchmark, market.vix):
-            _require(index, "max_correlation", "bars of NIFTY 50 and India VIX")
+            _require(_has_bars(index), "max_correlation", "bars of NIFTY 50 and India VIX")
         facts = facts.join(_correlations(run, market), on=_KEYS, how="left")
     return facts.sort(_KEYS)
 
@@ -104,7 +111,7 @@ def effects_of(
     facts = facts_of(run, predictions, gates)
     without = trade(predictions)
     asked = {name: gates.alone(name) for name in gates.closed}
-    if len(asked) != 1 or gates.implied_volatility_sizing:
+    if len(asked) != 1:
         asked[ALL] = gates
     effects: list[GateEffect] = []
     account = without
@@ -149,13 +156,11 @@ def paired_differences(
     )
 
 
-def _spreads(run: Run) -> pl.DataFrame:
+def _known(run: Run, family: Family, column: str) -> pl.DataFrame:
     frames = context_of_sessions(
-        run.context_store, {Family.DEPTH}, symbols=run.symbols, calendar=nse_calendar()
+        run.context_store, {family}, symbols=run.symbols, calendar=nse_calendar()
     )
-    table = frames[Family.DEPTH].select(*_KEYS, "spread_frac")
-    _require(table, "max_spread_frac", "order books of these symbols")
-    return table
+    return frames[family].select(*_KEYS, column)
 
 
 def _correlations(run: Run, market: MarketContext) -> pl.DataFrame:
@@ -164,8 +169,12 @@ def _correlations(run: Run, market: MarketContext) -> pl.DataFrame:
     return table.select(*_KEYS, correlation="correlation_60")
 
 
-def _require(table: pl.DataFrame | None, gate: str, what: str) -> None:
-    if table is None or table.is_empty():
+def _has_bars(index: pl.DataFrame | None) -> bool:
+    return index is not None and not index.is_empty()
+
+
+def _require(is_there: bool, gate: str, what: str) -> None:
+    if not is_there:
         raise ConfigError(
             "a gate has no data",
             where=f"gates.{gate}",

@@ -130,7 +130,7 @@ class ScoreBacktest(_Shown):
     )
     costs: CostConfig = Field(default_factory=CostConfig, description="What trading costs.")
     gates: GateConfig = Field(
-        default_factory=GateConfig, description="Which decisions are not traded."
+        default_factory=GateConfig, description="Which decisions are not traded, and how large."
     )
 
 
@@ -268,7 +268,7 @@ def _gated(
     trade: Callable[[pl.DataFrame], Account],
 ) -> tuple[Account, tuple[GateEffect, ...]]:
     gates = asked.gates
-    if not gates.closed and not gates.implied_volatility_sizing:
+    if not gates.closed:
         return trade(predictions), ()
 
     def compare(with_gate: pl.DataFrame, without: pl.DataFrame, name: str) -> dict[str, Figure]:

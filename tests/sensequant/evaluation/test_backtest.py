@@ -109,12 +109,32 @@ def slow_sizes(
     return min(size, config.max_position_frac)
 
 
+def slow_size(
+    closes: dict[tuple[str, int], float],
+    implied: float | None,
+    symbol: str,
+    place: int,
+    config: BacktestConfig,
+) -> float:
+    """Return the size that a decision has after a session: its own, or that of the symbol."""
+    if implied is None:
+        return slow_sizes(closes, symbol, place, config)
+    size = config.position_frac * config.reference_volatility_frac / implied
+    return min(size, config.max_position_frac)
+
+
 def slow_orders(
     predictions: pl.DataFrame, bars: pl.DataFrame, horizon: int, config: BacktestConfig
 ) -> list[tuple[int, str, float]]:
     """Return place, symbol and target of every order of the rules, one at a time."""
     number = nse_calendar().number_of
-    scores = {(s, number(d) - FIRST): x for s, d, x in predictions.iter_rows() if x is not None}
+    scored = [
+        ((row["symbol"], number(row["session"]) - FIRST), row)
+        for row in predictions.iter_rows(named=True)
+        if row["score"] is not None
+    ]
+    scores = {key: row["score"] for key, row in scored}
+    implied = {key: row.get("implied_volatility") for key, row in scored}
     closes = {(s, number(d) - FIRST): c for s, d, _, c, *_ in bars.iter_rows()}
     symbols = sorted({symbol for symbol, _ in scores})
     closes = {key: value for key, value in closes.items() if key[0] in symbols}
@@ -125,12 +145,11 @@ def slow_orders(
     for place in range(first + 1, end + 1):
         targets: dict[str, float] = {}
         for symbol in symbols:
-            signals = [
-                scores.get((symbol, place - 1 - back), -1) >= config.threshold
-                for back in range(horizon)
-            ]
-            size = slow_sizes(closes, symbol, place - 1, config)
-            targets[symbol] = sum(signals) / horizon * size
+            target = 0.0
+            for key in ((symbol, place - 1 - back) for back in range(horizon)):
+                if scores.get(key, -1) >= config.threshold:
+                    target += slow_size(closes, implied[key], symbol, place - 1, config) / horizon
+            targets[symbol] = target
         excess = max(1.0, sum(targets.values()) / config.gross_limit_frac)
         for symbol in symbols:
             target = targets[symbol] / excess
@@ -150,6 +169,18 @@ def run(
     return run_backtest(predictions, bars, horizon_sessions=horizon, costs=costs, config=config)
 
 
+def with_implied(predictions: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Return predictions with an implied volatility for two thirds of them."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.uniform(0.1, 1.0, predictions.height)
+    known = rng.random(predictions.height) < 2 / 3
+    values = [
+        float(each) if is_known else None for each, is_known in zip(drawn, known, strict=True)
+    ]
+    return predictions.with_columns(implied_volatility=pl.Series(values, dtype=pl.Float64))
+
+
+@pytest.mark.parametrize("is_implied", [False, True], ids=["", "implied"])
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(
     "changes",
@@ -161,9 +192,12 @@ def run(
     ],
     ids=["default", "scaled", "banded", "by volatility"],
 )
-def test_a_slow_loop_finds_the_same_orders(seed: int, changes: dict[str, Any]) -> None:
+def test_a_slow_loop_finds_the_same_orders(
+    seed: int, changes: dict[str, Any], is_implied: bool
+) -> None:
     """On random universes the orders, and what they do, are those of the slow reference."""
     predictions, bars = universe(seed, n_sessions=60)
+    predictions = with_implied(predictions, seed) if is_implied else predictions
     config = BacktestConfig(**PLAIN, **changes)
     expected = slow_orders(predictions, bars, 3, config)
 
@@ -213,6 +247,53 @@ def test_sizes_by_volatility_are_those_of_the_quieter_symbol_first() -> None:
     one, other = found.trades.filter(side="buy")["value_inr"]
     assert other / one == pytest.approx(2, rel=1e-3)
     assert one == pytest.approx(1e6 * 0.3 / (moves[:39][1:].std(ddof=1) * 248**0.5), rel=1e-3)
+
+
+def test_a_decision_keeps_the_size_that_its_implied_volatility_gave_it() -> None:
+    """Three decisions, each a third: 0.1 x 0.3 / 0.6, then the limit of 0.2, then none known."""
+    bars = bars_of([("A", place, 100.0, 100.0) for place in range(8)])
+    known = [0.6, 0.05, None, 0.6]
+    predictions = scores_of([("A", 0, 0.9), ("A", 1, 0.9), ("A", 2, 0.9), ("A", 3, 0.1)])
+    predictions = predictions.with_columns(implied_volatility=pl.Series(known, dtype=pl.Float64))
+
+    found = run(predictions, bars, costs=FREE, min_change_frac=0.0, capital_inr=1e9)
+
+    weights = [0.05 / 3, 0.25 / 3, 0.35 / 3, 0.30 / 3, 0.10 / 3, 0.0]
+    # Costs of law take a little of the equity.
+    assert found.exposure["gross_frac"].to_list() == pytest.approx(weights, abs=2e-4)
+    assert found.exposure["n_positions"].to_list() == [1, 1, 1, 1, 1, 0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 25), st.floats(0.05, 5.0))
+def test_no_later_implied_volatility_changes_an_earlier_trade(
+    seed: int, place: int, level: float
+) -> None:
+    """Others, or none, from a session on leave the trades up to and including its own."""
+    predictions, bars = universe(seed)
+    predictions = with_implied(predictions, seed)
+    is_later = pl.col("session") >= session(place)
+    implied = pl.col("implied_volatility")
+    other = pl.when(implied.is_null() | (implied > 0.5)).then(level)
+    changed = predictions.with_columns(
+        implied_volatility=pl.when(is_later).then(other).otherwise(implied)
+    )
+
+    before, after = (
+        run(each, bars).trades.filter(pl.col("session") <= session(place))
+        for each in (predictions, changed)
+    )
+
+    assert before.equals(after)
+
+
+@pytest.mark.parametrize("level", [0.0, -0.1, float("nan"), float("inf")])
+def test_an_impossible_implied_volatility_is_refused(level: float) -> None:
+    """It is not taken for one that is not known."""
+    predictions = scores_of([("A", 0, 0.9)]).with_columns(implied_volatility=pl.lit(level))
+
+    with pytest.raises(DataError, match="implied volatility"):
+        run(predictions, bars_of([("A", 0, 1.0, 1.0), ("A", 1, 1.0, 1.0)]))
 
 
 def test_hand_case() -> None:

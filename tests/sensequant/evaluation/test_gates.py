@@ -6,14 +6,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sensequant.errors import ConfigError
-from sensequant.evaluation.gates import FACTS, GateConfig, GateCount, gated_scores
+from sensequant.evaluation.gates import FACTS, SIZING, GateConfig, GateCount, gated_scores
 
 DAYS = [date(2024, 1, day) for day in range(1, 6)]
 FACT_VALUES: dict[str, list[Any]] = {
     "spread_frac": [0.001, 0.002, 0.0021, None, 0.5],
     "vix": ["calm", "usual", "nervous", None, "nervous"],
     "correlation": [-0.9, 0.3, 0.31, None, 0.9],
+    "atm_volatility": [0.2, 0.3, 0.4, None, 0.5],
 }
 LIMITS: dict[str, Any] = {
     "max_spread_frac": 0.002,
@@ -36,7 +36,12 @@ def facts() -> pl.DataFrame:
     return pl.DataFrame({"symbol": ["AAA"] * 5, "session": DAYS, **FACT_VALUES})
 
 
-@pytest.mark.parametrize("gate", sorted(FACTS))
+def test_every_gate_is_looked_at_here() -> None:
+    """A new one has a limit above, or sizes."""
+    assert set(FACTS) == {*LIMITS, SIZING}
+
+
+@pytest.mark.parametrize("gate", sorted(LIMITS))
 def test_a_gate_blocks_what_lies_beyond_its_limit(
     predictions: pl.DataFrame, facts: pl.DataFrame, gate: str
 ) -> None:
@@ -70,11 +75,19 @@ def test_gates_together_block_what_any_of_them_blocks(
     assert [count.n_blocked for count in counts] == [2, 1]
 
 
-def test_sizing_by_implied_volatility_needs_options(
+def test_sizing_hands_on_what_is_known_and_blocks_nothing(
     predictions: pl.DataFrame, facts: pl.DataFrame
 ) -> None:
-    """It is refused, and not taken for open."""
-    gates = GateConfig(implied_volatility_sizing=True)
+    """What is not known stays null and is counted; a decision that another gate blocks is none."""
+    alone, (count,) = gated_scores(
+        predictions, facts, GateConfig(implied_volatility_sizing=True), threshold=0.5
+    )
+    both = GateConfig(implied_volatility_sizing=True, max_correlation=0.3)
+    together, counts = gated_scores(predictions, facts, both, threshold=0.5)
 
-    with pytest.raises(ConfigError, match="needs options"):
-        gated_scores(predictions, facts, gates, threshold=0.5)
+    assert alone["score"].to_list() == predictions["score"].to_list()
+    assert alone["implied_volatility"].to_list() == FACT_VALUES["atm_volatility"]
+    assert count == GateCount(gate=SIZING, n_decisions=4, n_blocked=0, n_unknown=1, n_sized=3)
+    assert together["score"].to_list() == [0.6, 0.6, -1.0, 0.6, 0.2]
+    assert together["implied_volatility"].to_list() == FACT_VALUES["atm_volatility"]
+    assert [each.n_sized for each in counts] == [0, 3]

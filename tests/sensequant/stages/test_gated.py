@@ -1,6 +1,6 @@
 """Gates in a backtest of scores: every one acts, and what it was worth stands beside."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,13 @@ import pytest
 
 from sensequant.cli.app import main
 from sensequant.context.depth import DEPTH
+from sensequant.context.options import OPTIONS
 from sensequant.errors import ConfigError
+from sensequant.evaluation.gates import SIZING, GateConfig
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.symbols import INDIA_VIX
 from sensequant.stages.context import Run, load_run
-from sensequant.stages.gated import ALL
+from sensequant.stages.gated import ALL, facts_of
 from sensequant.stages.trading import ScoreBacktest, Traded, trade_scores
 from sensequant.storage import read_table, write_table
 
@@ -57,6 +59,29 @@ def with_context(run: Run) -> Run:
     level = pl.when(pl.int_range(pl.len()) % 2 == 0).then(30.0).otherwise(12.0)
     write_table(run.folder.bars(INDIA_VIX), benchmark.with_columns(close=level))
     return load_run(run.folder)
+
+
+def with_options(run: Run) -> Run:
+    """Store two contracts around the forward, ten minutes before each close; not for SIM03."""
+    rng = np.random.default_rng(2)
+    calendar = nse_calendar()
+    scores = read_table(run.folder.predictions).filter(pl.col("symbol") != "SIM03")
+    rows: list[tuple[Any, ...]] = []
+    for symbol, session in scores.select("symbol", "session").iter_rows():
+        if (closes := calendar.closes(session)) is not None:
+            at, level = closes - timedelta(minutes=10), float(rng.uniform(0.2, 0.9))
+            rows += [chain_row(symbol, session, at, strike, level) for strike in (90.0, 110.0)]
+    options = pl.DataFrame(rows, schema=OPTIONS.schema, orient="row")
+    run.context_store.write(OPTIONS, options, written_at=AT)
+    return run
+
+
+def chain_row(
+    symbol: str, session: date, at: datetime, strike: float, level: float
+) -> tuple[Any, ...]:
+    expiry = session + timedelta(days=30)
+    quoted = (expiry, strike, strike > 100, 1.0, session, None, None, 1.0, 1.0, 100.0)
+    return (symbol, at, at, "test", True, *quoted, 0.0, 0.0, level, None)
 
 
 def annual(traded: Traded) -> float:
@@ -112,11 +137,89 @@ def test_several_gates_are_measured_alone_and_together(
     for effect in traded.effects:
         assert effect.gate in printed
     assert main([*words, "--set", "gates.implied_volatility_sizing=true"]) == 2
-    assert "needs options" in capsys.readouterr().err
+    assert "a gate has no data" in capsys.readouterr().err
+
+
+def test_sizing_by_implied_volatility_acts_and_its_effect_is_measured(
+    copied: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is bought is as large as the volatility of its decision allows, or as it was."""
+    run = with_options(copied)
+    # No limit of the portfolio is reached, and no target is too near to the one before.
+    small = {"position_frac": 0.01, "min_change_frac": 0.0}
+    asked = ALWAYS | {"backtest": {"threshold": 0.3, **small}}
+    plain = trade_scores(run, ScoreBacktest.model_validate(asked))
+
+    sized = trade_scores(run, ScoreBacktest.model_validate(asked | {"gates": {SIZING: True}}))
+
+    (effect,) = sized.effects
+    assert effect.count is not None
+    assert (effect.gate, effect.count.n_blocked) == (SIZING, 0)
+    scores = read_table(run.folder.predictions).filter(pl.col("score") >= 0.3)
+    n_without = scores.filter(symbol="SIM03").height
+    assert 0 < effect.count.n_sized == scores.height - effect.count.n_unknown
+    assert effect.count.n_unknown >= n_without > 0
+    # The first purchase of each symbol is one tranche, of one decision.
+    first = {
+        name: traded.account.trades.group_by("symbol", maintain_order=True)
+        .agg(pl.col("session").first(), pl.col("value_inr").first())
+        .sort("symbol")
+        for name, traded in (("plain", plain), ("sized", sized))
+    }
+    assert first["plain"]["session"].equals(first["sized"]["session"])
+    facts = facts_of(run, scores, GateConfig(implied_volatility_sizing=True))
+    for symbol, session, value in first["sized"].iter_rows():
+        before = facts.filter(pl.col("symbol") == symbol, pl.col("session") < session)
+        level = before["atm_volatility"][-1]
+        (usual,) = first["plain"].filter(symbol=symbol)["value_inr"]
+        expected = 1.0 if level is None else 0.3 / level
+        assert value / usual == pytest.approx(expected, rel=2e-2)
+    difference = effect.differences["net_annual_return"]
+    assert difference.value == pytest.approx(annual(sized) - annual(plain), abs=1e-9)
+    assert difference.value != 0
+    words = ["backtest", "scores", "--run", run.folder.run_id, "--home", str(run.folder.home)]
+    words += ["--set", "backtest.threshold=0.3", "--set", "n_bootstrap_draws=100"]
+    assert main([*words, "--set", f"gates.{SIZING}=true"]) == 0
+    assert f"{effect.count.n_sized} of {effect.count.n_decisions} sized" in capsys.readouterr().out
+
+
+def test_options_that_become_known_later_change_no_earlier_size(copied: Run) -> None:
+    """What arrives after the close counts for no decision of it, nor what is too old then."""
+    run = with_options(copied)
+    predictions, gates = (
+        read_table(run.folder.predictions),
+        GateConfig(implied_volatility_sizing=True),
+    )
+    before = facts_of(run, predictions, gates)
+    stored = run.context_store.read(OPTIONS, "SIM01")
+
+    def write(symbol: str, *, at_minutes: int, known_minutes: int, level: float) -> pl.DataFrame:
+        rows = stored.with_columns(
+            pl.col("at") + pl.duration(minutes=at_minutes),
+            pl.col("known_at") + pl.duration(minutes=known_minutes),
+            symbol=pl.lit(symbol),
+            implied_volatility=pl.lit(level),
+        )
+        run.context_store.write(OPTIONS, rows, written_at=AT)
+        return facts_of(run, predictions, gates)
+
+    assert write("SIM01", at_minutes=5, known_minutes=11, level=5.0).equals(before)
+    assert write("SIM03", at_minutes=-51, known_minutes=-51, level=5.0).equals(before)
+    after = write("SIM01", at_minutes=4, known_minutes=10, level=4.0)
+    assert after.filter(symbol="SIM01")["atm_volatility"].drop_nulls().unique().to_list() == [4.0]
+    assert after.filter(pl.col("symbol") != "SIM01").equals(
+        before.filter(pl.col("symbol") != "SIM01")
+    )
 
 
 @pytest.mark.parametrize(
-    "gates", [{"max_spread_frac": 0.1}, {"max_volatility_regime": "calm"}, {"max_correlation": 0}]
+    "gates",
+    [
+        {"max_spread_frac": 0.1},
+        {"max_volatility_regime": "calm"},
+        {"max_correlation": 0},
+        {SIZING: True},
+    ],
 )
 def test_a_gate_without_data_is_refused(copied: Run, gates: dict[str, Any]) -> None:
     """A gate that cannot judge anything is not taken for one that blocks nothing."""
