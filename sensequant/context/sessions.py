@@ -21,6 +21,7 @@ from sensequant.context.options import OPTIONS
 from sensequant.context.store import ContextStore
 from sensequant.features.spec import Family
 from sensequant.market.sessions import SessionCalendar
+from sensequant.market.symbols import NIFTY50
 
 __all__ = ["KINDS", "OF_CONTEXT", "context_of_sessions"]
 
@@ -59,6 +60,9 @@ _READERS: Mapping[Family, tuple[_Reader, pl.Schema]] = {
 _OF_ALL = {Family.MACRO: MACRO}
 """Families whose context is about no symbol, but about all of them."""
 
+_OF_MARKET = {Family.OPTIONS: (NIFTY50,)}
+"""Symbols that say something of the market, and are read beside those that are asked for."""
+
 OF_CONTEXT = frozenset(_READERS)
 """Families of features that stand on context."""
 
@@ -79,7 +83,8 @@ def context_of_sessions(
     families
         Families of features; the others are passed over.
     symbols
-        Whose sessions; of the families that are about no symbol, all series are read.
+        Whose sessions; of the families that are about no symbol, all series are read, and of
+        options also those on the NIFTY 50.
     calendar
         The NSE calendar; what counts for a session is what was known at its close.
 
@@ -95,10 +100,12 @@ def context_of_sessions(
         A stored file is damaged.
     """
     decisions = decisions_of(calendar)
-    wanted = sorted(set(symbols))
+    wanted = set(symbols)
 
     def whose(family: Family) -> Iterable[str]:
-        return store.symbols(_OF_ALL[family]) if family in _OF_ALL else wanted
+        if family in _OF_ALL:
+            return store.symbols(_OF_ALL[family])
+        return sorted(wanted.union(_OF_MARKET.get(family, ())))
 
     return {
         family: pl.concat(

@@ -1,15 +1,17 @@
-"""Options: what the option chain of the symbol said at the close.
+"""Options: what the option chains of the symbol and of the NIFTY 50 said at the close.
 
 Belongs here: which columns of a session's options are fed. Does not belong here: how they are
 computed from contracts, and what counts as known (`context.option_sessions`).
 
-A session without a snapshot, and a symbol without options, has no value.
+A session without a snapshot, and a symbol without options of its own, has no value. What the
+options on the NIFTY 50 say is fed to every symbol, whether it has options or not.
 """
 
 from sensequant.features.session_tables import session_table
 from sensequant.features.spec import Family, Feature, FeatureSpec
+from sensequant.market.symbols import NIFTY50
 
-__all__ = ["OPTION_FEATURES", "OPTION_TABLE"]
+__all__ = ["OPTION_FEATURES", "OPTION_MARKET_TABLE", "OPTION_TABLE"]
 
 _FED = {
     "options_atm_volatility": (
@@ -62,6 +64,16 @@ _FED = {
     ),
 }
 
+_OF_MARKET = {
+    name.replace("options_", "options_market_", 1): (
+        column,
+        unit,
+        f"{name} of the options on the NIFTY 50",
+        source,
+    )
+    for name, (column, unit, _, source) in _FED.items()
+}
+
 OPTION_FEATURES: tuple[Feature, ...] = tuple(
     Feature(
         FeatureSpec(
@@ -74,9 +86,15 @@ OPTION_FEATURES: tuple[Feature, ...] = tuple(
         ),
         None,
     )
-    for name, (_, unit, formula, source) in _FED.items()
+    for name, (_, unit, formula, source) in (_FED | _OF_MARKET).items()
 )
 
 OPTION_TABLE = session_table(
     {name: column for name, (column, *_) in _FED.items()}, lambda context: context.options
+)
+
+OPTION_MARKET_TABLE = session_table(
+    {name: column for name, (column, *_) in _OF_MARKET.items()},
+    lambda context: context.options,
+    market=NIFTY50,
 )

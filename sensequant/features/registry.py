@@ -21,7 +21,7 @@ from sensequant.features.listing import LISTING_FEATURES, LISTING_TABLE
 from sensequant.features.macro import MACRO_FEATURES, MACRO_HELPERS, MACRO_TABLE
 from sensequant.features.market import MARKET_FEATURES, MARKET_HELPERS, MARKET_TABLE
 from sensequant.features.momentum import MOMENTUM_FEATURES, MOMENTUM_HELPERS
-from sensequant.features.options import OPTION_FEATURES, OPTION_TABLE
+from sensequant.features.options import OPTION_FEATURES, OPTION_MARKET_TABLE, OPTION_TABLE
 from sensequant.features.ranks import RANK_FEATURES
 from sensequant.features.regimes import REGIME_FEATURES
 from sensequant.features.sentiment import SENTIMENT_FEATURES, SENTIMENT_TABLE
@@ -93,6 +93,7 @@ _TABLES: tuple[Table, ...] = (
     SENTIMENT_TABLE,
     MACRO_TABLE,
     OPTION_TABLE,
+    OPTION_MARKET_TABLE,
 )
 
 

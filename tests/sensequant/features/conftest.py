@@ -12,6 +12,7 @@ from sensequant.context.headline_sessions import SENTIMENT_SESSION_SCHEMA
 from sensequant.context.option_sessions import OPTIONS_SESSION_SCHEMA
 from sensequant.features.context import MarketContext
 from sensequant.market.sessions import nse_calendar
+from sensequant.market.symbols import NIFTY50
 
 SESSIONS = nse_calendar().sessions(date(2020, 1, 1), nse_calendar().last)
 
@@ -81,6 +82,8 @@ def make_context() -> ContextMaker:
         index, vix = np.array([[12_000], [15]]) * np.exp(steps)
         symbols: list[str] = bars["symbol"].unique().to_list()
         first: date = sessions[0]
+        of_symbols = bars.select("symbol", "session")
+        of_index = sessions.to_frame().select(pl.lit(NIFTY50).alias("symbol"), "session")
         return MarketContext(
             benchmark=pl.DataFrame({"session": sessions, "close": index}),
             vix=pl.DataFrame({"session": sessions, "close": vix}),
@@ -88,7 +91,7 @@ def make_context() -> ContextMaker:
             depth=_sessions_of(bars, DEPTH_SESSION_SCHEMA, rng),
             sentiment=_sessions_of(bars, SENTIMENT_SESSION_SCHEMA, rng),
             macro=_macro_of(sessions, rng),
-            options=_sessions_of(bars, OPTIONS_SESSION_SCHEMA, rng),
+            options=_sessions_of(pl.concat([of_symbols, of_index]), OPTIONS_SESSION_SCHEMA, rng),
         )
 
     return make

@@ -1,6 +1,6 @@
 """Context reaches the rows of a run when its flag is on: from the import to a score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,10 @@ def rupee() -> pl.DataFrame:
     )
 
 
-def options_of(symbol: str) -> pl.DataFrame:
+def options_of(symbol: str, sessions: Sequence[date] = KNOWN) -> pl.DataFrame:
     """Return two contracts of each session, once too early and once in time."""
     rows: list[tuple[Any, ...]] = []
-    for number, session in enumerate(KNOWN):
+    for number, session in enumerate(sessions):
         closes = CALENDAR.closes(session)
         if closes is None:
             continue
@@ -130,6 +130,7 @@ def run(
     store.write(HEADLINES, headlines_of("SIM03"), written_at=AT)
     store.write(MACRO, rupee(), written_at=AT)
     store.write(OPTIONS, options_of("SIM03"), written_at=AT)
+    store.write(OPTIONS, options_of(NIFTY50, KNOWN[::3]), written_at=AT)
     return execute(home, with_context, stages=TRAINED)
 
 
@@ -191,6 +192,19 @@ def test_rows_hold_the_options_of_their_session(run: Run) -> None:
         assert joined[f"options_{column}"].equals(joined[column])
     assert joined["options_volatility_rank"].count() > 100
     assert read_table(run.folder.rows("SIM02"))["options_atm_volatility"].count() == 0
+
+
+def test_options_on_the_index_reach_every_symbol(run: Run) -> None:
+    """Those of NIFTY 50 stand beside those of the symbol, and for it where it has none."""
+    market = options_by_session(options_of(NIFTY50, KNOWN[::3]), decisions_of(CALENDAR))
+    for symbol in ("SIM02", "SIM03"):
+        rows = read_table(run.folder.rows(symbol)).filter(pl.col("session") <= KNOWN[-1])
+        joined = rows.select(pl.col("session", "^options_.*$")).join(
+            market, on="session", how="left", maintain_order="left"
+        )
+        assert joined["put_call_volume"].count() > 100
+        for column in ("atm_volatility", "put_call_volume"):
+            assert joined[f"options_market_{column}"].equals(joined[column])
 
 
 def test_the_run_keeps_and_counts_what_it_saw(run: Run) -> None:
