@@ -286,6 +286,7 @@ def show_options(report: OptionSnapshotReport) -> None:
                 "to": report.ended_at,
                 "rate of interest in a year": report.rate_frac,
                 "rate of dividends in a year": report.dividend_frac,
+                "expiries by": report.expiries_by,
                 **{f"contracts on {name}": n for name, n in report.n_contracts.items()},
                 "contracts with a volatility": report.n_volatilities,
                 **{f"without: {name}": n for name, n in report.n_without.items()},

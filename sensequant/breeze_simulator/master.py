@@ -7,6 +7,8 @@ here: the names themselves (`directory`).
 one. Beside the stocks it holds what real lists hold and a reader must not fall for: a bond with the
 name and code of a share (series N1), a deleted row and a row without token under names that also
 have a living row, index rows. A stock is listed from the session of its first bar.
+`FONSEScripMaster.txt` has futures and options of every day on which contracts of the chain end, of
+one strike that is none of the chain's.
 """
 
 import io
@@ -21,6 +23,7 @@ from sensequant.breeze_simulator.clock import Clock, wall_time
 from sensequant.breeze_simulator.directory import Directory, Listing, isin_of
 from sensequant.breeze_simulator.faults import Fault
 from sensequant.breeze_simulator.market import MarketFeed
+from sensequant.breeze_simulator.options import expiries
 from sensequant.breeze_simulator.wire import Reply, page
 from sensequant.market.intervals import DAILY
 
@@ -61,12 +64,14 @@ _CONTRACT_COLUMNS = _names(
     "Token InstrumentName ShortName Series ExpiryDate StrikePrice OptionType CALevel "
     "PermittedToTrade IssueCapital WarningQty FreezeQty CreditRating CompanyName ExchangeCode"
 )
-_CONTRACT_FILES = ("FONSEScripMaster.txt", "FOBSEScripMaster.txt", "CDNSEScripMaster.txt")
+_CONTRACTS = "FONSEScripMaster.txt"
+_OTHER_CONTRACTS = ("FOBSEScripMaster.txt", "CDNSEScripMaster.txt")
 
 _ZIP_TIME = (2024, 1, 1, 0, 0, 0)
 _BOND_TOKEN = "90001"  # noqa: S105 - the number of an instrument
 _DELETED_TOKEN = "90002"  # noqa: S105 - the number of an instrument
 _TWIN_TOKEN = "90003"  # noqa: S105 - the number of an instrument
+_FIRST_CONTRACT = 100_000
 _NO_TOKEN = "0"  # noqa: S105 - what stands in place of one
 _DEFAULT_DAYS = 2
 
@@ -130,11 +135,24 @@ class Master:
                     {
                         "NSEScripMaster.txt": _nse_text(rows),
                         "BSEScripMaster.txt": _text(_BSE_COLUMNS, ()),
-                        **{name: _text(_CONTRACT_COLUMNS, ()) for name in _CONTRACT_FILES},
+                        _CONTRACTS: _contract_text(self._underlyings(rows, renamed), today),
+                        **{name: _text(_CONTRACT_COLUMNS, ()) for name in _OTHER_CONTRACTS},
                     }
                 )
                 self._made[key] = known
         return known
+
+    def _underlyings(
+        self, rows: list[_Cells], renamed: frozenset[str]
+    ) -> list[tuple[str, str, bool]]:
+        """Return code, name and whether it is an index of all that has a chain."""
+        of_index = {one.code for one in self._directory.indices}
+        return [
+            (row["ShortName"], row["ExchangeCode"], row["ShortName"] in of_index)
+            for row in rows
+            if row["ShortName"] in of_index
+            or self._directory.of_code(row["ShortName"], renamed) is not None
+        ]
 
     def _rows(self, today: date, renamed: frozenset[str], *, twin_of: str | None) -> list[_Cells]:
         listed: list[tuple[Listing, _Cells]] = []
@@ -230,6 +248,29 @@ def _nse_text(rows: Iterable[_Cells]) -> str:
         [row.get(name, "0" if name in _NUMERIC else "") for name in NSE_COLUMNS] for row in rows
     )
     return _text(NSE_COLUMNS, cells)
+
+
+def _contract_text(underlyings: list[tuple[str, str, bool]], today: date) -> str:
+    rows = (
+        {
+            "Token": str(_FIRST_CONTRACT + number),
+            "InstrumentName": f"{kind}{'IDX' if is_index else 'STK'}",
+            "ShortName": code,
+            "Series": "OPTION" if kind == "OPT" else "FUTURE",
+            "ExpiryDate": f"{expiry:%d-%b-%Y}",
+            "StrikePrice": "100" if kind == "OPT" else "0",
+            "OptionType": right,
+            "ExchangeCode": name,
+        }
+        for number, (code, name, is_index, expiry, kind, right) in enumerate(
+            (*underlying, expiry, kind, right)
+            for underlying in underlyings
+            for kind, right in (("FUT", "XX"), ("OPT", "CE"), ("OPT", "PE"))
+            for expiry in expiries(today, has_weeks=kind == "OPT" and underlying[2])
+        )
+    )
+    cells = ([row.get(name, "0") for name in _CONTRACT_COLUMNS] for row in rows)
+    return _text(_CONTRACT_COLUMNS, cells)
 
 
 def _text(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

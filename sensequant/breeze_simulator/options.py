@@ -4,10 +4,11 @@ Belongs here: contracts, their prices and the rows of the chain. Does not belong
 price (`market`).
 
 Contracts end on the last Thursday of the month, or the session before it; three months are listed,
-with `N_STRIKES` strikes on either side of the spot. Futures are the spot carried at `RATE_FRAC`,
-options are priced by Black and Scholes (Journal of Political Economy 81, 1973) at a volatility that
-smiles. Open interest and volume are drawn from the contract's name. None of this is a market: it
-has the vendor's shape and the arithmetic of options, no more.
+on an index also the next `N_WEEKS` Thursdays. There are `N_STRIKES` strikes on either side of the
+spot. Futures are the spot carried at `RATE_FRAC`, options are priced by Black and Scholes (Journal
+of Political Economy 81, 1973) at a volatility that smiles. Open interest and volume are drawn from
+the contract's name. None of this is a market: it has the vendor's shape and the arithmetic of
+options, no more.
 """
 
 import calendar
@@ -25,10 +26,19 @@ from sensequant.breeze_simulator.quotes import CIRCUIT_FRAC, TICK_INR, on_tick
 from sensequant.breeze_simulator.wire import Reply, envelope, failure
 from sensequant.market.sessions import nse_calendar
 
-__all__ = ["N_EXPIRIES", "N_STRIKES", "RATE_FRAC", "VOLATILITY_FRAC", "OptionChain", "expiries"]
+__all__ = [
+    "N_EXPIRIES",
+    "N_STRIKES",
+    "N_WEEKS",
+    "RATE_FRAC",
+    "VOLATILITY_FRAC",
+    "OptionChain",
+    "expiries",
+]
 
 N_EXPIRIES = 3
 N_STRIKES = 10
+N_WEEKS = 4
 RATE_FRAC = 0.065
 """Yearly rate of interest."""
 
@@ -44,8 +54,17 @@ _EXCHANGES = ("NFO", "BFO")
 _RIGHTS = {"call": "Call", "put": "Put"}
 
 
-def expiries(today: date) -> list[date]:
-    """Return the next expiry dates, today's included."""
+def expiries(today: date, *, has_weeks: bool = False) -> list[date]:
+    """Return the next expiry dates, today's included; an index has weeks beside the months."""
+    monthly = _months(today)
+    if not has_weeks:
+        return monthly
+    first = today + timedelta(days=(calendar.THURSDAY - today.weekday()) % 7)
+    weekly = [_or_before(first + timedelta(weeks=ahead)) for ahead in range(N_WEEKS)]
+    return sorted({*monthly, *(day for day in weekly if day >= today)})
+
+
+def _months(today: date) -> list[date]:
     found: list[date] = []
     year, month = today.year, today.month
     while len(found) < N_EXPIRIES:
@@ -93,7 +112,12 @@ class OptionChain:
         if params.get("exchange_code", "").upper() != _EXCHANGES[0]:
             return failure("No Data Found", outcome="no_contract", status=200)
         is_future = params.get("product_type", "").lower() == "futures"
-        rows = _futures(listing.code, state) if is_future else _options(listing.code, state)
+        has_weeks = listing.symbol in self._feed.indices()
+        rows = (
+            _futures(listing.code, state)
+            if is_future
+            else _options(listing.code, state, has_weeks=has_weeks)
+        )
         wanted = [row for row in rows if _is_wanted(row, params)]
         if not wanted:
             return failure("No Data Found", outcome="no_contract", status=200)
@@ -102,7 +126,10 @@ class OptionChain:
 
 def _last_thursday(year: int, month: int) -> date:
     last = date(year, month, calendar.monthrange(year, month)[1])
-    thursday = last - timedelta(days=(last.weekday() - calendar.THURSDAY) % 7)
+    return _or_before(last - timedelta(days=(last.weekday() - calendar.THURSDAY) % 7))
+
+
+def _or_before(thursday: date) -> date:
     known = nse_calendar()
     # A contract of a year without a known calendar keeps its Thursday.
     return known.previous_on_or_before(thursday) if thursday <= known.last else thursday
@@ -115,11 +142,11 @@ def _futures(code: str, state: Snapshot) -> Iterator[dict[str, Any]]:
         yield _row(code, state, product="Future", expiry=expiry, right="*", strike=0.0, price=price)
 
 
-def _options(code: str, state: Snapshot) -> Iterator[dict[str, Any]]:
+def _options(code: str, state: Snapshot, *, has_weeks: bool) -> Iterator[dict[str, Any]]:
     today = wall_time(state.traded_at).date()
     step = min((one for one in _STEPS if one >= _STEP_FRAC * state.last), default=_STEPS[-1])
     middle = round(state.last / step)
-    for expiry in expiries(today):
+    for expiry in expiries(today, has_weeks=has_weeks):
         for number in range(max(1, middle - N_STRIKES), middle + N_STRIKES + 1):
             for right in ("Call", "Put"):
                 price = _black_scholes(

@@ -4,27 +4,30 @@ Belongs here: which expiries are asked for, one snapshot of many underlyings, it
 belong here: reading rows (`option_rows`), what a price implies (`context.options`).
 
 The vendor wants two conditions for a chain, so that each expiry and right is a call of its own.
-It lists no expiries. Where none is named, the monthly ones are looked for: contracts of NSE end on
-the last Tuesday of a month, until August 2025 on the last Thursday, or on the session before it;
-both are asked for, and one without contracts costs a call.
+Where no expiry is named, those are asked for that its list of derivatives has for the underlying,
+weekly ones among them, to the end of the month after the next. Where that list cannot be had, the
+monthly ones are looked for: contracts of NSE end on the last Tuesday of a month, until August 2025
+on the last Thursday, or on the session before it; both are asked for, and one without contracts
+costs a call.
 """
 
 import calendar as months
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 from pydantic import AfterValidator, Field
 
 from sensequant.capture.option_rows import ChainRead, read_chain
-from sensequant.context.options import OPTIONS, with_volatilities
+from sensequant.context.options import OPTIONS, QUOTE_SCHEMA, with_volatilities
 from sensequant.context.rows import INSTANT
 from sensequant.context.store import REFUSED_SCHEMA, ContextStore
-from sensequant.errors import UnknownSymbolError
+from sensequant.errors import MasterUnavailableError, SourceError, UnknownSymbolError
 from sensequant.market.selection import Symbol
 from sensequant.market.sessions import SessionCalendar, session_date_of
+from sensequant.market.sources.breeze.master_file import download_expiries
 from sensequant.market.sources.breeze.source import BreezeSource
 from sensequant.market.sources.build import SourceConfig
 from sensequant.market.symbols import NIFTY50
@@ -40,7 +43,8 @@ __all__ = [
 
 _ENDS_ON = (months.TUESDAY, months.THURSDAY)
 _N_MONTHS = 3
-_DECEMBER = 12
+_N_IN_YEAR = 12
+_MOST_EXPIRIES = 20
 
 
 def _named_as_we_do(symbol: str) -> str:
@@ -63,8 +67,9 @@ class OptionSnapshotRequest(Config):
     expiries: tuple[date, ...] | None = Field(
         default=None,
         min_length=1,
-        max_length=20,
-        description="Dates at which the contracts end; empty looks for the monthly ones.",
+        max_length=_MOST_EXPIRIES,
+        description="Dates at which the contracts end; empty takes those that the vendor lists "
+        "for three months, weekly ones among them.",
     )
     rate_frac: float = Field(
         default=0.065,
@@ -95,6 +100,8 @@ class OptionSnapshotReport(Record):
         Who was asked, and whether the answer is invented.
     rate_frac, dividend_frac
         Rates of the volatilities.
+    expiries_by
+        Who said on which days contracts end: the request, the vendor's list, or the rule of months.
     n_contracts
         Contracts stored, by underlying.
     n_volatilities
@@ -106,7 +113,7 @@ class OptionSnapshotReport(Record):
     without_options
         Underlyings that the vendor does not know, or that have no contract of these expiries.
     n_calls
-        Requests that it cost.
+        Requests that it cost; the list is none.
     """
 
     session: date
@@ -116,6 +123,7 @@ class OptionSnapshotReport(Record):
     is_simulated: bool
     rate_frac: float
     dividend_frac: float
+    expiries_by: Literal["request", "list", "rule"]
     n_contracts: dict[str, int]
     n_volatilities: int
     n_without: dict[str, int]
@@ -146,15 +154,41 @@ def why_no_snapshot(now: datetime, calendar: SessionCalendar) -> str | None:
 def monthly_expiries(today: date, calendar: SessionCalendar) -> tuple[date, ...]:
     """Return the days on which contracts of this and the next two months may end, in order."""
     found: set[date] = set()
-    year, month = today.year, today.month
-    for _ in range(_N_MONTHS):
-        last = date(year, month, months.monthrange(year, month)[1])
+    for year, month in _months_from(today):
+        last = _last_day(year, month)
         for weekday in _ENDS_ON:
             end = last - timedelta(days=(last.weekday() - weekday) % 7)
             # A contract of a year that the calendar does not know yet keeps its day.
             found.add(calendar.previous_on_or_before(end) if end <= calendar.last else end)
-        year, month = (year + 1, 1) if month == _DECEMBER else (year, month + 1)
     return tuple(sorted(day for day in found if day >= today))
+
+
+def _months_from(today: date) -> list[tuple[int, int]]:
+    places = (today.year * _N_IN_YEAR + today.month - 1 + ahead for ahead in range(_N_MONTHS))
+    return [(place // _N_IN_YEAR, place % _N_IN_YEAR + 1) for place in places]
+
+
+def _last_day(year: int, month: int) -> date:
+    return date(year, month, months.monthrange(year, month)[1])
+
+
+def _ends_of(
+    asked: OptionSnapshotRequest, source: BreezeSource, today: date, calendar: SessionCalendar
+) -> tuple[Literal["request", "list", "rule"], Callable[[str], tuple[date, ...]]]:
+    """Return who says on which days contracts end, and these days by the vendor's code."""
+    if asked.expiries is not None:
+        named = asked.expiries
+        return "request", lambda _: named
+    by_rule = monthly_expiries(today, calendar)
+    try:
+        listed = download_expiries(source.client.endpoints, source.config.timeouts)
+    except (MasterUnavailableError, SourceError):
+        # A session passes once: what is asked by rule is better than nothing of it.
+        return "rule", lambda _: by_rule
+    last = _last_day(*_months_from(today)[-1])
+    return "list", lambda code: tuple(day for day in listed.get(code, ()) if today <= day <= last)[
+        :_MOST_EXPIRIES
+    ]
 
 
 def take_snapshot(
@@ -175,7 +209,7 @@ def take_snapshot(
         The vendor did not deliver; what was stored before stays.
     """
     begun = source.clock().astimezone(UTC)
-    expiries = asked.expiries or monthly_expiries(session_date_of(begun), calendar)
+    expiries_by, ends_of = _ends_of(asked, source, session_date_of(begun), calendar)
     n_contracts, n_without, n_refused = dict[str, int](), Counter[str](), Counter[str]()
     n_volatilities, n_calls = 0, 0
     without: list[str] = []
@@ -185,7 +219,7 @@ def take_snapshot(
         except UnknownSymbolError:
             without.append(symbol)
             continue
-        chains, calls = _chains(source, code, expiries)
+        chains, calls = _chains(source, code, ends_of(code))
         n_calls += calls
         at = source.clock().astimezone(UTC)
         rows = _rows(chains, symbol, asked, source, at, is_simulated=store.is_simulated)
@@ -207,6 +241,7 @@ def take_snapshot(
         is_simulated=store.is_simulated,
         rate_frac=asked.rate_frac,
         dividend_frac=asked.dividend_frac,
+        expiries_by=expiries_by,
         n_contracts=n_contracts,
         n_volatilities=n_volatilities,
         n_without=dict(sorted(n_without.items())),
@@ -247,7 +282,7 @@ def _rows(
     *,
     is_simulated: bool,
 ) -> pl.DataFrame:
-    quotes = pl.concat([chain.quotes for chain in chains])
+    quotes = pl.concat([QUOTE_SCHEMA.to_frame(), *(chain.quotes for chain in chains)])
     solved = with_volatilities(
         quotes, at=at, rate_frac=asked.rate_frac, dividend_frac=asked.dividend_frac
     )

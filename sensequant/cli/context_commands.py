@@ -121,7 +121,8 @@ def snapshot_options(
     symbols
         Underlyings, separated by commas: NIFTY,RELIANCE.
     expiry
-        Dates at which contracts end, separated by commas; the monthly ones when left out.
+        Dates at which contracts end, separated by commas; those that the vendor lists for three
+        months when left out.
     rate
         Rate of interest in a year, a fraction.
     dividend

@@ -108,6 +108,7 @@ def start_snapshot(asked: OptionSnapshotRequest, env: Environment, *, is_verbose
         ("refused", str(sum(report.n_refused.values()))),
         *((f"  {reason}", str(n)) for reason, n in report.n_refused.items()),
         ("without options", ", ".join(report.without_options) or "none"),
+        ("expiries", f"by {report.expiries_by}"),
         ("rates", f"interest {report.rate_frac:g}, dividends {report.dividend_frac:g} a year"),
         ("calls", str(report.n_calls)),
     ]

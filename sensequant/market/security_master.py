@@ -5,9 +5,10 @@ which of its rows name a share that can be asked for. Does not belong here: down
 broker's adapter), looking names up and keeping dated copies (`market.symbol_map`), comparing with
 a universe (`market.discovery`).
 
-The archive `SecurityMaster.zip` holds one text file per exchange; only `NSEScripMaster.txt` is
-read. Its header has a blank after each comma, its rows have none, texts are quoted, and the order
-of columns is not relied on. These are its columns that count:
+The archive `SecurityMaster.zip` holds one text file per exchange; of them `NSEScripMaster.txt` is
+read here, and that of derivatives by `market.contract_list`. Its header has a blank after each
+comma, its rows have none, texts are quoted, and the order of columns is not relied on. These are
+its columns that count:
 
 - `Token`: the number by which market data is streamed; for an index its name, such as `NIFTY 50`.
   `0` stands for a security that is gone; other texts (`NA`, `X5572`, offers for sale) are no
@@ -33,6 +34,7 @@ import re
 import zipfile
 import zlib
 from enum import StrEnum
+from typing import NamedTuple
 
 import polars as pl
 
@@ -46,8 +48,11 @@ __all__ = [
     "MASTER_SCHEMA",
     "CollisionKind",
     "DropReason",
+    "MemberLayout",
     "SecurityMaster",
+    "member_table",
     "parse_master",
+    "read_member",
 ]
 
 MASTER_MEMBER = "NSEScripMaster.txt"
@@ -97,7 +102,6 @@ _TRADE_TO_TRADE = "BE"
 _INDEX = "0"
 _REQUIRED = ("Token", "ShortName", "Series", "CompanyName", "ISINCode", "ExchangeCode")
 _OPTIONAL = ("DeleteFlag", "DateOfListing", "ListingDate", "DateOfDeListing", "52WeeksHigh")
-_KNOWN = frozenset(name.lower() for name in (*_REQUIRED, *_OPTIONAL))
 _DATE_FORMATS = ("%d-%b-%Y", "%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y")
 _N_DATE_CHARACTERS = 11
 _NOT_DELETED = ("N", "0", "NO", "F", "FALSE")
@@ -105,6 +109,17 @@ _LIVE_TOKEN = r"^0*[1-9][0-9]*$"  # noqa: S105 - a pattern, no secret
 
 # The real file has 1.3 MB; an archive that unpacks to far more is none of ICICI's.
 _MAX_MEMBER_BYTES = 1 << 28
+
+
+class MemberLayout(NamedTuple):
+    """A file of the archive: its name, the columns that it must and those that it may have."""
+
+    member: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+_LAYOUT = MemberLayout(MASTER_MEMBER, _REQUIRED, _OPTIONAL)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -156,8 +171,8 @@ def parse_master(content: bytes) -> SecurityMaster:
     SourceError
         The archive has no file of NSE, or that file lacks a column: the layout has changed.
     """
-    text = _member(content)
-    table = _table(text)
+    text = read_member(content, MASTER_MEMBER)
+    table = member_table(text, _LAYOUT)
     rows = _rows(table)
     is_index = (pl.col("series") == _INDEX) | (
         pl.col("isin").is_null() & ~pl.col("token").str.contains(_LIVE_TOKEN)
@@ -179,10 +194,11 @@ def parse_master(content: bytes) -> SecurityMaster:
     )
 
 
-def _member(content: bytes) -> bytes:
+def read_member(content: bytes, member: str) -> bytes:
+    """Return a file of the archive; errors as `parse_master`."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(_entry(archive))
+            return archive.read(_entry(archive, member))
     # An encrypted entry and an unknown compression are both kinds of RuntimeError.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise MasterUnavailableError(
@@ -194,10 +210,10 @@ def _member(content: bytes) -> bytes:
         ) from error
 
 
-def _entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+def _entry(archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
     for entry in archive.infolist():
         # CDNSEScripMaster.txt and FONSEScripMaster.txt end alike, so the whole name is compared.
-        if entry.filename.rpartition("/")[2].lower() == MASTER_MEMBER.lower():
+        if entry.filename.rpartition("/")[2].lower() == member.lower():
             if entry.file_size > _MAX_MEMBER_BYTES:
                 raise MasterUnavailableError(
                     "list of securities is far too large",
@@ -210,16 +226,33 @@ def _entry(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     raise SourceError(
         "list of securities has no file of NSE",
         where="SecurityMaster.zip",
-        expected=MASTER_MEMBER,
+        expected=member,
         found=", ".join(archive.namelist()) or "an empty archive",
         remedy="check from where it was downloaded; if the vendor renamed the file, this reader "
         "has to learn its name",
     )
 
 
-def _table(text: bytes) -> pl.DataFrame:
+def member_table(text: bytes, layout: MemberLayout) -> pl.DataFrame:
+    """Return the columns of a layout that a file has, as text under their names in small letters.
+
+    Parameters
+    ----------
+    text
+        The file.
+    layout
+        Its columns; others are passed over.
+
+    Raises
+    ------
+    MasterUnavailableError
+        It is empty or damaged.
+    SourceError
+        It lacks a column.
+    """
     head, _, body = text.partition(b"\n")
-    names = _column_names(head)
+    known = {name.lower() for name in (*layout.required, *layout.optional)}
+    names = [name if name in known else f"{n}:{name}" for n, name in _column_names(head, layout)]
     # Some editions repeat the header's blank in the rows, which would hide the quotation mark.
     if b', "' in body:
         body = re.sub(rb',[ \t]+"', b',"', body)
@@ -229,39 +262,39 @@ def _table(text: bytes) -> pl.DataFrame:
             io.BytesIO(body),
             has_header=False,
             schema=dict.fromkeys(names, pl.String()),
-            columns=[place for place, name in enumerate(names) if name in _KNOWN],
+            columns=[place for place, name in enumerate(names) if name in known],
             encoding="utf8-lossy",
         ).filter(~pl.all_horizontal(pl.all().is_null()))
     except pl.exceptions.PolarsError as error:
-        raise _unreadable(str(error).splitlines()[0]) from error
+        raise _unreadable(layout.member, str(error).splitlines()[0]) from error
     # An unpaired quotation mark swallows the lines after it without an error.
     if table.height != n_lines or not n_lines:
-        raise _unreadable(f"{n_lines} lines that make {table.height} rows")
+        raise _unreadable(layout.member, f"{n_lines} lines that make {table.height} rows")
     return table
 
 
-def _column_names(head: bytes) -> list[str]:
+def _column_names(head: bytes, layout: MemberLayout) -> list[tuple[int, str]]:
     line = head.decode("utf-8-sig", errors="replace")
     names = [
         cell.strip().lower() for row in csv.reader([line], skipinitialspace=True) for cell in row
     ]
-    missing = [name for name in _REQUIRED if names.count(name.lower()) != 1]
+    missing = [name for name in layout.required if names.count(name.lower()) != 1]
     if missing:
         raise SourceError(
             "list of securities lacks a column",
-            where=MASTER_MEMBER,
-            expected=f"each of {', '.join(_REQUIRED)} once",
+            where=layout.member,
+            expected=f"each of {', '.join(layout.required)} once",
             found=f"not once: {', '.join(missing)}; header: {line[:200]!r}",
             remedy="check from where it was downloaded; if the vendor changed the layout, this "
             "reader has to learn it",
         )
-    return [name if name in _KNOWN else f"{n}:{name}" for n, name in enumerate(names)]
+    return list(enumerate(names))
 
 
-def _unreadable(found: str) -> MasterUnavailableError:
+def _unreadable(member: str, found: str) -> MasterUnavailableError:
     return MasterUnavailableError(
         "list of securities cannot be read",
-        where=MASTER_MEMBER,
+        where=member,
         expected="a header and one line of comma-separated cells per security",
         found=found,
         remedy="download it again; until then the last snapshot can be used",

@@ -37,6 +37,13 @@ def test_contracts_end_on_the_last_thursday() -> None:
     assert expiries(date(2024, 1, 26))[0] == date(2024, 2, 29)
     assert expiries(date(2023, 11, 30))[1:] == [date(2023, 12, 28), date(2024, 1, 25)]
     assert expiries(date(2023, 3, 1))[0] == date(2023, 3, 29)  # the 30th was a holiday
+    weeks = expiries(date(2024, 1, 18), has_weeks=True)
+    assert weeks[:4] == [date(2024, 1, day) for day in (18, 25)] + [
+        date(2024, 2, day) for day in (1, 8)
+    ]
+    # The last Thursday of March 2023 was a holiday.
+    assert expiries(date(2023, 3, 24), has_weeks=True)[0] == date(2023, 3, 29)
+    assert expiries(date(2023, 3, 30), has_weeks=True)[0] == date(2023, 4, 6)
     beyond = expiries(date(nse_calendar().last.year, 12, 1))
     assert beyond[1].year == nse_calendar().last.year + 1
     assert all(one.weekday() == 3 for one in beyond[1:])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from sensequant.breeze_simulator import (
     SimulatedFeed,
 )
 from sensequant.breeze_simulator.options import N_STRIKES
+from sensequant.capture import options
 from sensequant.capture.option_rows import read_chain
 from sensequant.capture.options import (
     OptionSnapshotReport,
@@ -27,7 +29,7 @@ from sensequant.context.hours import decisions_of
 from sensequant.context.option_sessions import options_by_session
 from sensequant.context.options import OPTIONS
 from sensequant.context.store import ContextStore
-from sensequant.errors import StopSourceError
+from sensequant.errors import MasterUnavailableError, StopSourceError
 from sensequant.market.sessions import IST, nse_calendar
 from sensequant.market.sources.breeze.client import BreezeClient, Timing
 from sensequant.market.sources.breeze.config import BreezeConfig
@@ -103,14 +105,55 @@ def test_a_chain_is_stored_with_its_volatilities(world: World) -> None:
     assert row["put_call_volume"] > 0
 
 
-def test_monthly_expiries_are_looked_for(world: World) -> None:
+MONTHLY = [EXPIRY, date(2024, 2, 29), date(2024, 3, 28)]
+WEEKLY = [date(2024, 1, 18), date(2024, 2, 1), date(2024, 2, 8)]
+
+
+def test_listed_expiries_are_asked_for(world: World) -> None:
+    """Weekly ones of the index among them; a share without options costs no call."""
+    report = world.take(expiries=None, symbols=("NIFTY", "SIM02"))
+
+    ends = {
+        symbol: world.store.read(OPTIONS, symbol)["expiry"].unique().sort().to_list()
+        for symbol in ("NIFTY50", "SIM02")
+    }
+    assert ends == {"NIFTY50": sorted([*MONTHLY, *WEEKLY]), "SIM02": MONTHLY}
+    assert report.expiries_by == "list"
+    assert report.n_calls == 2 * (6 + 3)
+    # Nine days are left to the second of them, so that it is the near one, and two to the first.
+    (row,) = options_by_session(
+        world.store.read(OPTIONS, "NIFTY50"), decisions_of(nse_calendar())
+    ).to_dicts()
+    assert row["term_structure"] == pytest.approx(0.0, abs=0.02)
+
+
+def test_what_is_listed_is_asked_for_over_three_months(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what has ended, nor what ends later; what has no options at all is named."""
+    listed = (date(2024, 1, 11), EXPIRY, date(2024, 3, 28), date(2024, 4, 25), date(2028, 6, 29))
+    monkeypatch.setattr(options, "download_expiries", Mock(return_value={"NIFTY": listed}))
+
+    report = world.take(expiries=None, symbols=("NIFTY", "SIM02"))
+
+    assert world.store.read(OPTIONS, "NIFTY50")["expiry"].unique().sort().to_list() == [
+        EXPIRY, date(2024, 3, 28),
+    ]  # fmt: skip
+    assert (report.n_calls, report.without_options) == (4, ("SIM02",))
+
+
+def test_monthly_expiries_are_looked_for_where_there_is_no_list(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last Thursdays of three months have contracts; what has none costs one call."""
+    error = MasterUnavailableError("the list cannot be had", where="here")
+    monkeypatch.setattr(options, "download_expiries", Mock(side_effect=error))
+
     report = world.take(expiries=None)
 
     rows = world.store.read(OPTIONS, "NIFTY50")
-    assert rows["expiry"].unique().sort().to_list() == [
-        EXPIRY, date(2024, 2, 29), date(2024, 3, 28),
-    ]  # fmt: skip
+    assert rows["expiry"].unique().sort().to_list() == MONTHLY
+    assert report.expiries_by == "rule"
     assert report.n_calls == 3 * 2 + len(monthly_expiries(AT.date(), nse_calendar())) - 3
 
 

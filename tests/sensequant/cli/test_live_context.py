@@ -120,6 +120,7 @@ SNAPSHOT = OptionSnapshotReport(
     is_simulated=True,
     rate_frac=0.07,
     dividend_frac=0.01,
+    expiries_by="request",
     n_contracts={"NIFTY50": 42},
     n_volatilities=40,
     n_without={"no_trade": 2},

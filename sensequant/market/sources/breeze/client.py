@@ -148,7 +148,7 @@ class BreezeClient:
             is_direct=endpoints.is_loopback,
             has_ipv4_only=config.has_ipv4_only,
         )
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._session = open_sdk(endpoints, login, transport=transport)
         self._config = config
         self._pacer = pacer
@@ -319,7 +319,7 @@ class BreezeClient:
             As for `login`.
         """
         self.login()
-        return DepthSocket(self._endpoints, self._session.share())
+        return DepthSocket(self.endpoints, self._session.share())
 
     def _ask(self, ask: _Ask) -> Delivery:
         self.login()

@@ -1,29 +1,36 @@
 """Downloading the vendor's list of securities.
 
 Belongs here: one request, its timeouts, its errors and its second try. Does not belong here: what
-the archive holds (`market.security_master`), and how often it is needed. The SDK downloads it
-three times per start and parses it in a way that mixes companies up, so it is not asked for it.
+the archive holds (`market.security_master`, `market.contract_list`), and how often it is needed.
+The SDK downloads it three times per start and parses it in a way that mixes companies up, so it is
+not asked for it.
 """
 
 import contextlib
+from collections.abc import Callable
+from datetime import date
+from typing import TypeVar
 
 import requests
 
 from sensequant.errors import MasterUnavailableError
+from sensequant.market.contract_list import parse_expiries
 from sensequant.market.security_master import SecurityMaster, parse_master
 from sensequant.market.sources.breeze.config import TimeoutConfig
 from sensequant.market.sources.breeze.endpoints import Endpoints
 from sensequant.market.sources.breeze.sdk import resolved
 from sensequant.market.sources.breeze.transport import Transport, TransportConfig
 
-__all__ = ["download_master"]
+__all__ = ["download_expiries", "download_master"]
+
+_T = TypeVar("_T")
 
 # The archive has megabytes where a reply has kilobytes.
 _LEAST_READ_SECONDS = 60.0
 
 
 def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> SecurityMaster:
-    """Return the list as the vendor has it now.
+    """Return the list of shares as the vendor has it now.
 
     A download that fails, or brings a damaged archive, is tried a second time.
 
@@ -41,6 +48,18 @@ def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> SecurityMa
     SourceError
         Its layout has changed.
     """
+    return _parsed(endpoints, timeouts, parse_master)
+
+
+def download_expiries(endpoints: Endpoints, timeouts: TimeoutConfig) -> dict[str, tuple[date, ...]]:
+    """Return the days on which listed options end, by the vendor's code of their underlying.
+
+    Parameters and errors are those of `download_master`.
+    """
+    return _parsed(endpoints, timeouts, parse_expiries)
+
+
+def _parsed(endpoints: Endpoints, timeouts: TimeoutConfig, parse: Callable[[bytes], _T]) -> _T:
     transport = Transport(
         TransportConfig(
             connect_seconds=timeouts.connect_seconds,
@@ -52,9 +71,9 @@ def download_master(endpoints: Endpoints, timeouts: TimeoutConfig) -> SecurityMa
     address = resolved(endpoints).master
     with contextlib.closing(transport):
         try:
-            return parse_master(_downloaded(transport, address))
+            return parse(_downloaded(transport, address))
         except MasterUnavailableError:
-            return parse_master(_downloaded(transport, address))
+            return parse(_downloaded(transport, address))
 
 
 def _downloaded(transport: Transport, address: str) -> bytes:
