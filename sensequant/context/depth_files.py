@@ -18,7 +18,14 @@ import polars as pl
 
 from sensequant.context.depth import DEPTH, SIDES
 from sensequant.context.depth_rules import judge_books
-from sensequant.context.files import Delivered, ImportReport, files_at, refusals, symbol_in_name
+from sensequant.context.files import (
+    Delivered,
+    ImportReport,
+    files_at,
+    import_files,
+    refusals,
+    symbol_in_name,
+)
 from sensequant.context.store import ContextStore, WriteCounts
 from sensequant.errors import InvalidContextError
 from sensequant.market.sessions import SessionCalendar
@@ -70,23 +77,19 @@ def import_depth(
     InvalidContextError
         A file is no depth file, or nobody knows whose it is.
     """
-    paths = files_at(path, _SUFFIXES)
-    counts, refused, symbols = WriteCounts(), list[pl.DataFrame](), set[str]()
-    for each in paths:
-        owner = symbol or symbol_in_name(each)
+
+    def bring(each: Path) -> tuple[Delivered, WriteCounts]:
         delivered = read_depth_file(
             each,
-            symbol=owner,
+            symbol=symbol or symbol_in_name(each),
             calendar=calendar,
             imported_at=imported_at,
             delay=delay,
             is_simulated=store.is_simulated,
         )
-        symbols.add(owner)
-        counts += store.write(DEPTH, delivered.rows, written_at=imported_at)
-        store.refuse(DEPTH, delivered.refused)
-        refused.append(delivered.refused)
-    return ImportReport(len(paths), counts, pl.concat(refused), tuple(sorted(symbols)))
+        return delivered, store.write(DEPTH, delivered.rows, written_at=imported_at)
+
+    return import_files(store, DEPTH, files_at(path, _SUFFIXES), bring)
 
 
 def read_depth_file(

@@ -1,21 +1,30 @@
 """Files that bring context, whatever is in them.
 
-Belongs here: which files a path means, whose they are, and how refused rows are written down. Does
-not belong here: what is in the files (`depth_files`, `headline_files`).
+Belongs here: which files a path means, whose they are, bringing them one by one, and how refused
+rows are written down. Does not belong here: what is in the files (`depth_files`, `headline_files`,
+`macro_files`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from sensequant.context.store import REFUSED_SCHEMA, WriteCounts
+from sensequant.context.rows import ContextKind
+from sensequant.context.store import REFUSED_SCHEMA, ContextStore, WriteCounts
 from sensequant.errors import ConfigError, InvalidContextError
 from sensequant.market.symbols import validate_symbol
 
-__all__ = ["Delivered", "ImportReport", "files_at", "refusals", "symbol_in_name"]
+__all__ = [
+    "Delivered",
+    "ImportReport",
+    "files_at",
+    "import_files",
+    "refusals",
+    "symbol_in_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ class ImportReport:
     refused
         The refused rows of this import (`store.REFUSED_SCHEMA`).
     symbols
-        Whose rows were read, sorted.
+        Whose rows could be used, sorted.
     """
 
     n_files: int
@@ -77,6 +86,35 @@ def files_at(path: Path, suffixes: Sequence[str]) -> list[Path]:
             remedy="name the file or folder that holds them",
         )
     return found
+
+
+def import_files(
+    store: ContextStore,
+    kind: ContextKind,
+    paths: Sequence[Path],
+    bring: Callable[[Path], tuple[Delivered, WriteCounts]],
+) -> ImportReport:
+    """Bring files into a store one after the other, and keep what was refused with its reason.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    kind
+        What the files hold.
+    paths
+        The files, at least one; those before one that cannot be used as a whole stay brought.
+    bring
+        Reads a file and writes its usable rows; returns what it held, and what became of it.
+    """
+    counts, refused, symbols = WriteCounts(), list[pl.DataFrame](), set[str]()
+    for path in paths:
+        delivered, written = bring(path)
+        counts += written
+        store.refuse(kind, delivered.refused)
+        refused.append(delivered.refused)
+        symbols |= set(delivered.rows["symbol"])
+    return ImportReport(len(paths), counts, pl.concat(refused), tuple(sorted(symbols)))
 
 
 def symbol_in_name(path: Path) -> str:

@@ -22,7 +22,14 @@ from xml.etree import ElementTree as ET
 
 import polars as pl
 
-from sensequant.context.files import Delivered, ImportReport, files_at, refusals, symbol_in_name
+from sensequant.context.files import (
+    Delivered,
+    ImportReport,
+    files_at,
+    import_files,
+    refusals,
+    symbol_in_name,
+)
 from sensequant.context.headlines import HEADLINES, text_of
 from sensequant.context.store import ContextStore, WriteCounts
 from sensequant.errors import InvalidContextError
@@ -80,17 +87,14 @@ def import_headlines(
     InvalidContextError
         A file has not the columns, or nobody knows whom it is about.
     """
-    paths = files_at(path, _SUFFIXES)
-    counts, refused, symbols = WriteCounts(), list[pl.DataFrame](), set[str]()
-    for each in paths:
+
+    def bring(each: Path) -> tuple[Delivered, WriteCounts]:
         delivered = read_headline_file(
             each, symbol=symbol, imported_at=imported_at, is_simulated=store.is_simulated
         )
-        symbols |= set(delivered.rows["symbol"])
-        counts += store.write(HEADLINES, delivered.rows, written_at=imported_at)
-        store.refuse(HEADLINES, delivered.refused)
-        refused.append(delivered.refused)
-    return ImportReport(len(paths), counts, pl.concat(refused), tuple(sorted(symbols)))
+        return delivered, store.write(HEADLINES, delivered.rows, written_at=imported_at)
+
+    return import_files(store, HEADLINES, files_at(path, _SUFFIXES), bring)
 
 
 def read_headline_file(

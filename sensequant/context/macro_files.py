@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sensequant.context.files import Delivered, ImportReport, files_at, refusals
+from sensequant.context.files import Delivered, ImportReport, files_at, import_files, refusals
 from sensequant.context.hours import decisions_of, session_of
 from sensequant.context.macro import (
     MACRO,
@@ -94,9 +94,8 @@ def import_macro(
     InvalidContextError
         A file has not the columns, or nobody knows whose values it holds.
     """
-    paths = files_at(path, _SUFFIXES)
-    counts, refused, found = WriteCounts(), list[pl.DataFrame](), set[str]()
-    for each in paths:
+
+    def bring(each: Path) -> tuple[Delivered, WriteCounts]:
         delivered = read_macro_file(
             each,
             calendar=calendar,
@@ -104,13 +103,14 @@ def import_macro(
             series=series,
             is_simulated=store.is_simulated,
         )
-        found |= set(delivered.rows["symbol"])
-        counts += store_macro(store, delivered.rows, written_at=imported_at)
+        counts = store_macro(store, delivered.rows, written_at=imported_at)
+        # Only what lies in the store says whether a hole is one.
         holes = _holes(store, delivered.rows, calendar)
         gaps = refusals(holes, source="macro_file", path=each, refused_at=imported_at)
-        refused.append(pl.concat([delivered.refused, gaps]))
-        store.refuse(MACRO, refused[-1])
-    return ImportReport(len(paths), counts, pl.concat(refused), tuple(sorted(found)))
+        refused = pl.concat([delivered.refused, gaps])
+        return Delivered(delivered.rows, refused), counts
+
+    return import_files(store, MACRO, files_at(path, _SUFFIXES), bring)
 
 
 def read_macro_file(
