@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,59 +21,29 @@ from sensequant.release.manifest import verify_manifest
 from sensequant.reuse import remember
 from sensequant.rows import build_rows
 from sensequant.runs import RunFolder, Stage
-from sensequant.settings import RunRequest, TrainingConfig
 from sensequant.stages import ablation, distillation, release, training
-from sensequant.stages.context import Run, RunSettings
+from sensequant.stages.context import Run
 from sensequant.stages.tried import scope_of
 from sensequant.storage import read_json, read_table, sha256_of
 from sensequant.trials import count_trials, read_ledger
 from sensequant.units import UnitRecord
+from tests.sensequant.stages.planted import DAYS, SYMBOLS, settings_on, write_stocks
 
 FEW = AblationConfig(families=(Family.MOMENTUM, Family.GAPS), n_bootstrap_draws=200)
-HEADER = (
-    "SYMBOL, SERIES, DATE1, PREV_CLOSE, OPEN_PRICE, HIGH_PRICE, LOW_PRICE, LAST_PRICE,"
-    " CLOSE_PRICE, AVG_PRICE, TTL_TRD_QNTY, TURNOVER_LACS, NO_OF_TRADES, DELIV_QTY, DELIV_PER"
-)
-TINY: dict[str, Any] = {
-    "windows": {"window_days": 90},
-    "labels": {"horizon_sessions": 1, "threshold_frac": 0.0},
-    "features": {"trend": False, "volatility": False, "listing": False},
-    "teacher": {
-        "booster": {
-            "num_leaves": 4,
-            "n_estimators": 20,
-            "learning_rate": 0.1,
-            "min_child_samples": 10,
-            "early_stopping_rounds": 10,
-        },
-        "split": {"n_folds": 3},
-        "n_interval_draws": 0,
-    },
-    "student": {"n_estimators": 20, "min_child_samples": 10},
-    "validation": {"n_bootstrap_draws": 100, "n_placebo": 2, "min_block_sessions": 5},
-}
 
 
 def write_world(folder: Path, *, seed: int, edge: float) -> None:
     """Write three stocks whose volume today says whether tomorrow rises by `edge` or falls."""
-    folder.mkdir(parents=True)
-    days = nse_calendar().sessions(date(2021, 9, 1), date(2023, 6, 30))
     rng = np.random.default_rng(seed)
-    for symbol in ("AAA", "BBB", "CCC"):
-        is_busy = rng.random(len(days)) < 0.5
+    moves, volumes = dict[str, Any](), dict[str, Any]()
+    for symbol in SYMBOLS:
+        is_busy = rng.random(len(DAYS)) < 0.5
         drift = np.where(np.append(False, is_busy[:-1]), edge, -edge)
-        moves = drift + rng.normal(0, 0.01, len(days))
-        rows, close = [HEADER], 100.0
-        for day, move, busy in zip(days, moves, is_busy, strict=True):
-            before, close = close, close * float(np.exp(move))
-            low, high = sorted((before, close))
-            volume = int((2e6 if busy else 5e5) * rng.uniform(0.9, 1.1))
-            rows.append(
-                f"{symbol}, EQ, {day:%d-%b-%Y}, {before:.2f}, {before:.2f}, {high * 1.004:.2f},"
-                f" {low * 0.996:.2f}, {close:.2f}, {close:.2f}, {(low + high) / 2:.2f}, {volume},"
-                f" 1.00, 10, {volume // 2}, 50.0"
-            )
-        (folder / f"{symbol}.csv").write_text("\n".join(rows) + "\n")
+        moves[symbol] = drift + rng.normal(0, 0.01, len(DAYS))
+        volumes[symbol] = (np.where(is_busy, 2e6, 5e5) * rng.uniform(0.9, 1.1, len(DAYS))).astype(
+            np.int64
+        )
+    write_stocks(folder, moves, volumes)
 
 
 @pytest.fixture
@@ -83,14 +53,8 @@ def world(tmp_path: Path, execute: Callable[..., Run]) -> Callable[..., Run]:
     def world(seed: int, edge: float) -> Run:
         folder = tmp_path / f"files_{seed}_{edge}"
         write_world(folder, seed=seed, edge=edge)
-        asked = RunSettings(
-            request=RunRequest(
-                start=date(2022, 1, 1),
-                end=date(2023, 6, 30),
-                source=SourceConfig(kind="files", folder=folder),
-            ),
-            config=TrainingConfig.model_validate(TINY),
-        )
+        source = SourceConfig(kind="files", folder=folder)
+        asked = settings_on(source, trend=False, volatility=False, listing=False)
         return execute(tmp_path / f"home_{seed}_{edge}", asked, stages=tuple(Stage)[:3])
 
     return world

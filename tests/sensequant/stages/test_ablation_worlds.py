@@ -8,13 +8,14 @@ books are invented by another coin.
 
 import statistics
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from sensequant.context.depth import DEPTH
 from sensequant.context.headlines import HEADLINES
@@ -24,46 +25,15 @@ from sensequant.ingestion.places import context_store_at
 from sensequant.market.sessions import nse_calendar
 from sensequant.market.sources.build import SourceConfig
 from sensequant.runs import Stage
-from sensequant.settings import RunRequest, TrainingConfig
 from sensequant.stages import ablation
-from sensequant.stages.context import Run, RunSettings
+from sensequant.stages.context import Run
+from tests.sensequant.stages.planted import DAYS, SYMBOLS, settings_on, write_stocks
 
 EDGE, NOISE = 0.005, 0.01
 BEST_AUC = statistics.NormalDist().cdf(EDGE / NOISE)
 SEEDS = range(20)
-SYMBOLS = ("AAA", "BBB", "CCC")
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 CALENDAR = nse_calendar()
-DAYS = CALENDAR.sessions(date(2021, 9, 1), date(2023, 6, 30))
-HEADER = (
-    "SYMBOL, SERIES, DATE1, PREV_CLOSE, OPEN_PRICE, HIGH_PRICE, LOW_PRICE, LAST_PRICE,"
-    " CLOSE_PRICE, AVG_PRICE, TTL_TRD_QNTY, TURNOVER_LACS, NO_OF_TRADES, DELIV_QTY, DELIV_PER"
-)
-CONFIG: dict[str, Any] = {
-    "windows": {"window_days": 90},
-    "labels": {"horizon_sessions": 1, "threshold_frac": 0.0},
-    "features": {
-        "trend": False,
-        "volatility": False,
-        "volume": False,
-        "listing": False,
-        "depth": True,
-        "sentiment": True,
-    },
-    "teacher": {
-        "booster": {
-            "num_leaves": 4,
-            "n_estimators": 20,
-            "learning_rate": 0.1,
-            "min_child_samples": 10,
-            "early_stopping_rounds": 10,
-        },
-        "split": {"n_folds": 3},
-        "n_interval_draws": 0,
-    },
-    "student": {"n_estimators": 20, "min_child_samples": 10},
-    "validation": {"n_bootstrap_draws": 100, "n_placebo": 2, "min_block_sessions": 5},
-}
 
 
 class Found(NamedTuple):
@@ -77,24 +47,16 @@ class Found(NamedTuple):
     depth_harms: tuple[str, ...]
 
 
-def write_market(folder: Path, coins: np.ndarray, rng: np.random.Generator) -> None:
+def write_market(folder: Path, coins: NDArray[np.int64], rng: np.random.Generator) -> None:
     """Write bars of stocks whose return follows the coin of the session before."""
-    folder.mkdir(parents=True)
-    for symbol, signs in zip(SYMBOLS, coins, strict=True):
-        moves = EDGE * np.append(0, signs[:-1]) + rng.normal(0, NOISE, len(DAYS))
-        rows, close = [HEADER], 100.0
-        for day, move in zip(DAYS, moves, strict=True):
-            before, close = close, close * float(np.exp(move))
-            low, high = sorted((before, close))
-            rows.append(
-                f"{symbol}, EQ, {day:%d-%b-%Y}, {before:.2f}, {before:.2f}, {high * 1.004:.2f},"
-                f" {low * 0.996:.2f}, {close:.2f}, {close:.2f}, {(low + high) / 2:.2f}, 1000000,"
-                f" 1.00, 10, 500000, 50.0"
-            )
-        (folder / f"{symbol}.csv").write_text("\n".join(rows) + "\n")
+    moves = {
+        symbol: EDGE * np.append(0, signs[:-1]) + rng.normal(0, NOISE, len(DAYS))
+        for symbol, signs in zip(SYMBOLS, coins, strict=True)
+    }
+    write_stocks(folder, moves, dict.fromkeys(SYMBOLS, np.full(len(DAYS), 1_000_000)))
 
 
-def headlines(coins: np.ndarray) -> pl.DataFrame:
+def headlines(coins: NDArray[np.int64]) -> pl.DataFrame:
     """Return a headline at noon of every session, good or bad by its coin."""
     texts = {1: "Profit surges", -1: "Fraud probe widens"}
     return pl.DataFrame(
@@ -145,13 +107,11 @@ def judge(seed: int, folder: Path, execute: Callable[..., Run]) -> Found:
     store = context_store_at(folder / "home", source)
     store.write(HEADLINES, headlines(coins), written_at=AT)
     store.write(DEPTH, books(rng), written_at=AT)
-    asked = RunSettings(
-        request=RunRequest(start=date(2022, 1, 1), end=date(2023, 6, 30), source=source),
-        config=TrainingConfig.model_validate(CONFIG),
-    )
+    families = dict.fromkeys(("trend", "volatility", "volume", "listing"), False)
+    asked = settings_on(source, **families, depth=True, sentiment=True)
     run = execute(folder / "home", asked, stages=tuple(Stage)[:3])
-    families = AblationConfig(families=(Family.SENTIMENT, Family.DEPTH), n_bootstrap_draws=500)
-    _, summary = ablation.ablate(run, families)
+    question = AblationConfig(families=(Family.SENTIMENT, Family.DEPTH), n_bootstrap_draws=500)
+    _, summary = ablation.ablate(run, question)
     sentiment, depth = summary.families
     auc = sentiment.of("auc").inputs
     return Found(seed, auc["with"], auc["without"], sentiment.helps, depth.helps, depth.harms)
