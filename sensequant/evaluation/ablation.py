@@ -34,7 +34,15 @@ from sensequant.evaluation.validation import ValidationConfig
 from sensequant.features.spec import Family
 from sensequant.records import Config, Record, derive_seed
 
-__all__ = ["FIGURES", "AblationConfig", "AblationSummary", "FamilyWorth", "Worlds", "family_worths"]
+__all__ = [
+    "FIGURES",
+    "AblationBasis",
+    "AblationConfig",
+    "AblationSummary",
+    "FamilyWorth",
+    "Worlds",
+    "family_worths",
+]
 
 _Floats = NDArray[np.float64]
 
@@ -118,9 +126,20 @@ class FamilyWorth(Record):
         return next(test for test in self.worth if test.name == name)
 
 
-class AblationSummary(Record):
-    """What every family that was asked about is worth."""
+class AblationBasis(Record):
+    """What an answer follows from: the digest of all that was trained on, and that of the code."""
 
+    inputs: str
+    code: str
+
+
+class AblationSummary(Record):
+    """What every family that was asked about is worth.
+
+    `basis` is None where an earlier version answered, which did not write it down.
+    """
+
+    basis: AblationBasis | None = None
     settings: AblationConfig
     is_simulated: bool
     n_symbols: int

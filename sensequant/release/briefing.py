@@ -82,6 +82,8 @@ class BriefingInputs:
         Of the audit.
     ablation
         What families of features are worth, where somebody has asked since.
+    ablation_stale
+        Why that does not hold any more; None where it does.
     champion, champion_file
         The candidate beside the model in production, and the file that says so; None where there
         was no model.
@@ -103,6 +105,7 @@ class BriefingInputs:
     manifest_sha256: str | None
     evidence_digest: str | None
     ablation: AblationSummary | None = None
+    ablation_stale: str | None = None
     champion: ChampionComparison | None = None
     champion_file: EvidenceRef | None = None
 
@@ -143,7 +146,7 @@ def build_briefing(inputs: BriefingInputs) -> Briefing:
             verdict=inputs.verdict,
             is_simulated=simulated,
         ),
-        ablation=ablation_of(inputs.ablation),
+        ablation=ablation_of(inputs.ablation, stale=inputs.ablation_stale),
         risks=_risks(inputs, failed),
         left_out=_left_out(inputs.units, simulated),
         not_done_yet=_not_done_yet(inputs),

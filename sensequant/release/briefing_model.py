@@ -141,9 +141,11 @@ class FamilyLine(Section):
 class Ablation(Section):
     """What families of features are worth, asked later than the run; no evidence.
 
-    `chart` draws the differences of AUC as lines of text.
+    `chart` draws the differences of AUC as lines of text. One that is stale has neither lines nor
+    chart, and its headline says why.
     """
 
+    is_stale: bool = False
     headline: str
     n_tests: int
     confidence: Finite

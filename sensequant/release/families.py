@@ -17,10 +17,20 @@ _WIDTH = 41
 _CHARTED = "auc"
 
 
-def ablation_of(summary: AblationSummary | None) -> Ablation | None:
-    """Return the part of the briefing; None where no ablation was asked for."""
+def ablation_of(summary: AblationSummary | None, *, stale: str | None = None) -> Ablation | None:
+    """Return the part of the briefing; None where no ablation was asked for.
+
+    Parameters
+    ----------
+    summary
+        What was found.
+    stale
+        Why it does not hold any more; then no figure of it is shown.
+    """
     if summary is None:
         return None
+    if stale is not None:
+        summary = summary.model_copy(update={"families": ()})
     lines = tuple(
         _line(family, family.of(figure), is_simulated=summary.is_simulated)
         for family in summary.families
@@ -28,7 +38,8 @@ def ablation_of(summary: AblationSummary | None) -> Ablation | None:
     )
     return Ablation(
         is_simulated=summary.is_simulated,
-        headline=headline_of_families(summary),
+        headline=headline_of_families(summary) if stale is None else f"stale: {stale}",
+        is_stale=stale is not None,
         n_tests=summary.n_tests,
         confidence=summary.settings.confidence,
         lines=lines,

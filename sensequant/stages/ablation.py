@@ -34,6 +34,7 @@ from sensequant.records import Record, code_version, digest_of
 from sensequant.reuse import bring
 from sensequant.rows import build_rows
 from sensequant.stages import distillation, training
+from sensequant.stages.ablation_summary import SHARED, basis_of
 from sensequant.stages.context import Run, RunSettings, shared_table
 from sensequant.stages.distillation import is_evidence, planned_students
 from sensequant.stages.opening import library_versions
@@ -54,7 +55,6 @@ __all__ = ["Variant", "VariantReport", "ablate", "plan_variants", "sum_up", "tra
 
 _AS_IT_WAS = "as_it_was"
 _DONE = "variant.json"
-_SHARED = ("windows.json", "data.parquet", "reward_returns.parquet")
 _KEPT = ("score", "probability")
 
 
@@ -198,6 +198,7 @@ def sum_up(run: Run, asked: AblationConfig) -> tuple[str, AblationSummary]:
         ),
     )
     summary = AblationSummary(
+        basis=basis_of(run),
         settings=asked,
         is_simulated=run.record.is_simulated,
         n_symbols=len(run.symbols),
@@ -281,7 +282,7 @@ def _key_of(run: Run, variant: Variant) -> str:
             "variant": variant,
             "config": run.config,
             "rows": [sha256_of(path) for path in sources],
-            "shared": [sha256_of(run.folder.root / name) for name in _SHARED],
+            "shared": [sha256_of(run.folder.root / name) for name in SHARED],
             "bars": [sha256_of(run.folder.bars(symbol)) for symbol in run.symbols],
             "code": code_version(),
             "libraries": library_versions(),
@@ -315,7 +316,7 @@ def _open(run: Run, variant: Variant, key: str) -> Run:
             for symbol in _symbols(run)
         }
     )
-    copies = {folder.root / name: (run.folder.root / name).read_bytes() for name in _SHARED}
+    copies = {folder.root / name: (run.folder.root / name).read_bytes() for name in SHARED}
     # Variants are trained side by side, so that each takes one thread; it changes no byte.
     record = run.record.model_copy(update={"run_id": folder.run_id, "workers": 1})
     write_together(

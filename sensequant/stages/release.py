@@ -131,6 +131,7 @@ def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple
     stages = _stages_before(run, Stage.PROMOTION_BRIEFING)
     failed = _failed(stages)
     has_champion = (run.folder.root / CHAMPION).exists()
+    ablation = read_ablation(run)
     inputs = BriefingInputs(
         run_id=run.folder.run_id,
         created_at=at,
@@ -147,7 +148,8 @@ def brief(run: Run, *, at: datetime, registry: SecretStr | None = None) -> tuple
         verdict=None if failed is not None else verdict,
         manifest_sha256=None if manifest is None else sha256_of(run.folder.manifest),
         evidence_digest=None if manifest is None else manifest.evidence_digest,
-        ablation=read_ablation(run),
+        ablation=None if ablation is None else ablation.summary,
+        ablation_stale=None if ablation is None else ablation.stale,
         champion=read_champion(run),
         champion_file=reference(run.folder, CHAMPION) if has_champion else None,
     )

@@ -21,10 +21,10 @@ from sensequant.release.manifest import verify_manifest
 from sensequant.reuse import remember
 from sensequant.rows import build_rows
 from sensequant.runs import RunFolder, Stage
-from sensequant.stages import ablation, distillation, release, training
+from sensequant.stages import ablation, ablation_summary, distillation, release, training
 from sensequant.stages.context import Run
 from sensequant.stages.tried import scope_of
-from sensequant.storage import read_json, read_table, sha256_of
+from sensequant.storage import read_json, read_table, sha256_of, write_json, write_table
 from sensequant.trials import count_trials, read_ledger
 from sensequant.units import UnitRecord
 from tests.sensequant.stages.planted import DAYS, SYMBOLS, settings_on, write_stocks
@@ -230,6 +230,35 @@ def test_changed_rows_make_a_variant_stale(copied: Run) -> None:
 
     with pytest.raises(RecordError, match="variant was not trained"):
         ablation.sum_up(copied, FEW)
+
+
+def test_the_briefing_leaves_out_what_is_stale(
+    copied: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other code, or other rows, than those that were asked about: no figure, but the reason."""
+
+    def families() -> str:
+        briefing, _ = release.brief(copied, at=datetime(2024, 1, 3, tzinfo=UTC))
+        return briefing.partition("## Families of features")[2].partition("\n## ")[0]
+
+    ablation.ablate(copied, FEW)
+    assert "stale" not in families()
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation_summary, "code_version", lambda: "another")
+        assert "stale: code or libraries have changed since" in families()
+    path = copied.folder.rows(copied.symbols[0])
+    write_table(path, read_table(path).with_columns(pl.col("return_1") + 0.001))
+
+    found = families()
+    assert "stale: bars, features, labels, windows or settings of the run have changed" in found
+    assert f"sensequant ablate {copied.folder.run_id}" in found
+    assert "| gaps (added) |" not in found
+    assert "```" not in found
+    training.prepare_rows(copied)
+    assert "| gaps (added) |" in families()
+    summary = read_json(copied.folder.ablation / "summary.json")
+    write_json(copied.folder.ablation / "summary.json", summary | {"basis": None})
+    assert "stale: it does not say what it was trained on" in families()
 
 
 def test_what_cannot_be_asked_is_refused(copied: Run) -> None:
