@@ -27,7 +27,7 @@ from sensequant.context.files import (
     symbol_in_name,
 )
 from sensequant.context.store import ContextStore, WriteCounts
-from sensequant.errors import InvalidContextError
+from sensequant.errors import InvalidBarsError, InvalidContextError
 from sensequant.market.sessions import SessionCalendar
 from sensequant.market.sources.files.reading import read_csv_file
 from sensequant.market.sources.files.stamps import read_stamps
@@ -138,10 +138,12 @@ def read_depth_file(
 
 
 def _opened(path: Path) -> pl.DataFrame:
-    if not path.name.endswith(".parquet"):
-        return read_csv_file(path).table
     try:
+        if not path.name.endswith(".parquet"):
+            return read_csv_file(path).table
         table = pl.read_parquet(io.BytesIO(path.read_bytes()))
+    except InvalidBarsError as error:
+        raise _no_layout(path, f"{error.what}: {error.found}") from error
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _no_layout(path, str(error).splitlines()[0]) from error
     return table.select(pl.all().cast(pl.String).name.to_lowercase())

@@ -35,6 +35,7 @@ from sensequant.market.sessions import IST, SessionCalendar
 from sensequant.market.sources.files.reading import normalised
 from sensequant.market.sources.files.stamps import read_stamps
 from sensequant.market.user_tables import parse_dates
+from sensequant.storage import locked
 
 __all__ = ["MacroRefusal", "import_macro", "read_macro_file", "store_macro"]
 
@@ -177,6 +178,12 @@ def store_macro(store: ContextStore, rows: pl.DataFrame, *, written_at: datetime
     time its file says. Only of a day of which nothing is stored does the file say when each of its
     values was known.
     """
+    # Two imports at once would both take a day for one of which nothing is stored.
+    with locked(store.root / "macro_values"):
+        return _stored(store, rows, written_at)
+
+
+def _stored(store: ContextStore, rows: pl.DataFrame, written_at: datetime) -> WriteCounts:
     counts = WriteCounts()
     stored = pl.concat(
         [MACRO.schema.to_frame()]

@@ -151,6 +151,16 @@ def test_an_import_brings_files_of_every_form(tmp_path: Path) -> None:
     assert row["is_simulated"]
 
 
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16"])
+def test_a_file_in_an_unknown_encoding_is_refused_whole(tmp_path: Path, encoding: str) -> None:
+    """Nothing of it is guessed."""
+    path = tmp_path / "AAA.csv"
+    path.write_bytes(f"{HEADER},note\n2024-01-01 09:20:00,{GOOD},\u00e9".encode(encoding))
+
+    with pytest.raises(InvalidContextError, match="no table of order books"):
+        read_depth_file(path, symbol="AAA", calendar=nse_calendar(), imported_at=AT)
+
+
 def test_a_file_must_say_whose_it_is(tmp_path: Path) -> None:
     """By its name, or by the one who imports it; an empty folder is no import."""
     path = tmp_path / "book.csv"

@@ -1,8 +1,12 @@
 """Files of macro series: when each value counts as known, and every reason to refuse one."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import polars as pl
 import pytest
@@ -41,6 +45,16 @@ def value_at(store: ContextStore, series: str, session: date) -> float | None:
     found = macro_by_session(store.read(MACRO, series), decisions_of(CALENDAR))
     rows = found.filter(pl.col("session") == session)["value"].to_list()
     return rows[0] if rows else None
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16"])
+def test_a_file_in_an_unknown_encoding_is_refused_whole(tmp_path: Path, encoding: str) -> None:
+    """Nothing of it is guessed; the error says what was found."""
+    path = tmp_path / "usdinr.csv"
+    path.write_bytes("date,value,note\n2024-01-02,83,\u00e9".encode(encoding))
+
+    with pytest.raises(InvalidContextError, match="'utf-8' codec"):
+        read_macro_file(path, calendar=CALENDAR, imported_at=AT)
 
 
 @pytest.fixture
@@ -185,6 +199,33 @@ def test_a_later_file_that_says_otherwise_was_not_known_before(
     assert counts == WriteCounts(n_corrected=1)
     days = [date(2024, 1, day) for day in (2, 3, 4)]
     assert [value_at(store, "USDINR", day) for day in days] == [83, 83, 85]
+
+
+def test_of_two_imports_at_once_one_is_the_later(
+    store: ContextStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither takes the day for one of which nothing is stored, after the other has looked."""
+    both_have_looked = Barrier(2)
+    look = ContextStore.read
+
+    def looked(*given: Any, **named: Any) -> pl.DataFrame:
+        found = look(*given, **named)
+        with suppress(BrokenBarrierError):
+            both_have_looked.wait(timeout=0.5)
+        return found
+
+    monkeypatch.setattr(ContextStore, "read", looked)
+    header = "date,value,published_at"
+    with ThreadPoolExecutor(2) as pool:
+        begun = [
+            pool.submit(bring, store, folder, header, f"2024-01-02,{value},2024-01-02 12:31:00")
+            for value, folder in ((83, tmp_path / "one"), (85, tmp_path / "other"))
+            if folder.mkdir() is None
+        ]
+        added = [each.result()[0] for each in begun]
+
+    assert sorted((each.n_added, each.n_corrected) for each in added) == [(0, 1), (1, 0)]
+    assert store.read(MACRO, "USDINR")["known_at"][-1] == AT
 
 
 def test_a_value_that_is_taken_back_counts_again(store: ContextStore, tmp_path: Path) -> None:
