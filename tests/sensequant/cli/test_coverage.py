@@ -245,7 +245,7 @@ def test_a_list_that_is_not_there_is_named(
 def test_symbols_import_needs_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     """It names the two that it knows."""
     assert main(["symbols", "import"]) == 2
-    assert "expected: --changes, --listings or both" in capsys.readouterr().err
+    assert "expected: --changes, --listings or --sectors" in capsys.readouterr().err
 
 
 def test_a_move_that_nothing_explains_is_shown(

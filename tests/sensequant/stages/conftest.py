@@ -119,15 +119,26 @@ def execute() -> Callable[..., Run]:
     return execute
 
 
+def list_sectors(home: Path) -> None:
+    """Import a list of sectors that does not name the second stock."""
+    listed = home / "listed.csv"
+    listed.write_text("Company Name,Industry,Symbol\nOne,Power,SIM01\nThree,Metals,SIM03\n")
+    import_sectors(home, listed)
+
+
+@pytest.fixture(scope="session")
+def sectors_in() -> Callable[[Path], None]:
+    """Return what imports the list of sectors of `whole` into another home."""
+    return list_sectors
+
+
 @pytest.fixture(scope="session")
 def whole(
     tmp_path_factory: pytest.TempPathFactory, settings: RunSettings, execute: Callable[..., Run]
 ) -> Run:
     """Return the run that all tests read and none alters; the sector of one stock is not known."""
     home = tmp_path_factory.mktemp("whole")
-    listed = home / "listed.csv"
-    listed.write_text("Company Name,Industry,Symbol\nOne,Power,SIM01\nThree,Metals,SIM03\n")
-    import_sectors(home, listed)
+    list_sectors(home)
     return execute(home, settings)
 
 

@@ -28,9 +28,14 @@ def digests(run: Run) -> dict[str, str]:
 
 
 def test_two_runs_of_the_same_request_give_the_same_bytes(
-    whole: Run, execute: Callable[..., Run], settings: RunSettings, tmp_path: Path
+    whole: Run,
+    execute: Callable[..., Run],
+    settings: RunSettings,
+    sectors_in: Callable[[Path], None],
+    tmp_path: Path,
 ) -> None:
     """Another home, id, time and number of workers: no artifact and no evidence differs."""
+    sectors_in(tmp_path)
     again = execute(tmp_path, settings, run_id=ANOTHER_RUN, at=ANOTHER_TIME, workers=5)
 
     assert digests(again) == digests(whole)
