@@ -41,9 +41,10 @@ def runner(workers: int | None = None, *, n_waiting: int = 0) -> TaskRunner[Pref
         Units that run side by side; None: `default_workers`.
     n_waiting
         Threads beside them, for units that wait until somebody is free to do them
-        (`tasks.helping`).
+        (`tasks.helping`). None beside a single worker, who does one after the other in their order.
     """
-    n_threads = (workers or default_workers()) + n_waiting
+    at_once = workers or default_workers()
+    n_threads = at_once + n_waiting if at_once > 1 else 1
     threads = cast("Any", ThreadPoolTaskRunner)(max_workers=n_threads)
     return cast("TaskRunner[PrefectFuture[Any]]", threads)
 

@@ -28,6 +28,8 @@ def test_units_run_in_as_many_threads_as_asked() -> None:
     """A given number counts; otherwise the cores that this process may use."""
     assert isinstance(runner(), ThreadPoolTaskRunner)
     assert n_threads_of(runner(3)) == 3
+    assert n_threads_of(runner(3, n_waiting=1)) == 4
+    assert n_threads_of(runner(1, n_waiting=1)) == 1
     assert n_threads_of(runner()) == default_workers() == len(os.sched_getaffinity(0))
 
 
