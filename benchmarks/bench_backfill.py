@@ -4,8 +4,8 @@ Five parts; name those to run, none named runs all but `hour`:
 
 - `overhead`: with the limit lifted, chunks one after the other, against the bare calls of the SDK
   for the same ranges in the same run; then 96 stocks and three years of daily bars as a whole.
-- `prefect`: the same daily chunks as tasks of the flow, with a server of its own; what a task costs
-  above its chunk.
+- `prefect`: the same daily chunks as tasks of the flow, with a server of its own and the limit
+  lifted; what a task costs above its chunk.
 - `pace`: at 90 calls a minute for two minutes, the fullest 60 seconds and how much of the limit was
   used, both from the log of the simulator.
 - `audit`: the coverage of 96 stocks over five years.
@@ -35,6 +35,7 @@ from datetime import time as wall
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from blocks.environment import Environment, apply_variables, prefect_environment
 from sensequant.breeze_simulator import UNLIMITED, BreezeSimulator, SimulatedFeed
@@ -194,8 +195,13 @@ def prefect() -> dict[str, Any]:
 
     Each batch has stocks of its own, so that every chunk is fetched for the first time.
     """
-    with tempfile.TemporaryDirectory() as name, serving(Path(name)), with_server(Path(name)):
+    with (
+        tempfile.TemporaryDirectory() as name,
+        serving(Path(name)),
+        with_server(Path(name)),
         # Prefect reads its variables when it is imported, so nothing imports it before.
+        mock.patch("tasks.sources._rate", return_value=UnlimitedPacer()),
+    ):
         flows = importlib.import_module("_flows_of_chunks")
         return {"ms_of_a_chunk_on_the_wall_and_of_this_process": flows.measure(batches())}
 
