@@ -28,8 +28,7 @@ from sensequant.errors import ConfigError, InvalidBarsError
 from sensequant.market.renames import RenameTable
 from sensequant.market.sessions import SessionCalendar
 from sensequant.market.symbol_map import RowKind, SymbolMap
-from sensequant.market.symbols import SYMBOL_PATTERN
-from sensequant.market.user_tables import parse_dates, read_user_table
+from sensequant.market.user_tables import is_symbol, parse_dates, read_user_table
 
 __all__ = [
     "LISTING_SCHEMA",
@@ -256,11 +255,10 @@ def _sorted(parts: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _require_rows(spells: pl.DataFrame, *, as_read: pl.DataFrame, path: Path) -> None:
-    is_symbol = pl.col("symbol").str.contains(f"^(?:{SYMBOL_PATTERN})$").fill_null(value=False)
     is_kind = pl.col("kind").is_in(tuple(ListingKind)).fill_null(value=False)
     has_end = pl.lit(as_read["end"].is_null()) | (pl.col("end") >= pl.col("start"))
     checks = {
-        "an NSE symbol": is_symbol,
+        "an NSE symbol": is_symbol("symbol"),
         f"a kind: {', '.join(ListingKind)}": is_kind,
         "a date of start": pl.col("start").is_not_null(),
         "an end on or after the start, or none": has_end.fill_null(value=False),

@@ -24,8 +24,7 @@ from typing import NamedTuple, Self
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
-from sensequant.market.symbols import SYMBOL_PATTERN
-from sensequant.market.user_tables import parse_dates, read_user_table
+from sensequant.market.user_tables import is_symbol, parse_dates, read_user_table
 
 __all__ = [
     "MERGER",
@@ -120,12 +119,8 @@ class RenameTable:
         InvalidBarsError
             Changes of one day go round in a circle, or one symbol becomes two on one day.
         """
-        is_symbol = [
-            pl.col(name).str.contains(f"^(?:{SYMBOL_PATTERN})$").fill_null(value=False)
-            for name in ("old", "new")
-        ]
         is_usable = (
-            pl.all_horizontal(is_symbol)
+            pl.all_horizontal(is_symbol("old"), is_symbol("new"))
             & pl.col("changed_on").is_not_null()
             & pl.col("kind").is_in((RENAME, MERGER))
             & pl.col("old").ne_missing(pl.col("new"))

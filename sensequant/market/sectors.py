@@ -12,8 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
-from sensequant.market.symbols import SYMBOL_PATTERN
-from sensequant.market.user_tables import read_user_table
+from sensequant.market.user_tables import is_symbol, read_user_table
 
 __all__ = ["SECTOR_SCHEMA", "read_sectors"]
 
@@ -42,11 +41,10 @@ def read_sectors(path: Path) -> pl.DataFrame:
         The file cannot be read, names no symbol, or a row is wrong; the first one is named.
     """
     table = read_user_table(path, _COLUMNS)
-    is_symbol = pl.col("symbol").str.contains(f"^(?:{SYMBOL_PATTERN})$").fill_null(value=False)
     sectors = table.unique().sort(SECTOR_SCHEMA.names())
     if sectors.is_empty():
         raise _wrong(path, "at least one symbol", "none")
-    _require_none(table.filter(~is_symbol), "an NSE symbol", path)
+    _require_none(table.filter(~is_symbol("symbol")), "an NSE symbol", path)
     _require_none(table.filter(pl.col("sector").is_null()), "a sector for each symbol", path)
     _require_none(sectors.filter(pl.col("symbol").is_duplicated()), "one sector for a symbol", path)
     return sectors.cast(SECTOR_SCHEMA)

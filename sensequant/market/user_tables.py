@@ -15,8 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from sensequant.errors import InvalidBarsError
+from sensequant.market.symbols import SYMBOL_PATTERN
 
-__all__ = ["parse_dates", "read_user_table"]
+__all__ = ["is_symbol", "parse_dates", "read_user_table"]
 
 
 def read_user_table(
@@ -50,6 +51,11 @@ def read_user_table(
     if any(name is None and ours not in optional for ours, name in found.items()):
         raise _unusable(path, columns, ", ".join(table.columns))
     return table.select(_text(name).alias(ours) for ours, name in found.items())
+
+
+def is_symbol(column: str) -> pl.Expr:
+    """Return whether each text of a column is a symbol of NSE; null is none."""
+    return pl.col(column).str.contains(f"^(?:{SYMBOL_PATTERN})$").fill_null(value=False)
 
 
 def parse_dates(column: str) -> pl.Expr:
