@@ -59,7 +59,7 @@ CHUNKS = sa.Table(
     sa.Column("error_type", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Column("fetched_at", sa.String(40), nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float(), nullable=False),
     sa.Column("backfill_id", sa.String(128)),
     sa.Index("ix_ledger_chunks_bars", "store_key", "symbol", "interval"),
     sa.Index("ix_ledger_chunks_backfill", "backfill_id"),

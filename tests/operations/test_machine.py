@@ -4,7 +4,9 @@ import http.server
 import json
 import threading
 from collections.abc import Generator
+from datetime import datetime
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -95,6 +97,28 @@ def test_one_universe_is_retrained_by_one_run_at_a_time(machine: Any) -> None:
     assert [run["state"]["type"] for run in ended] == ["COMPLETED", "COMPLETED"]
     starts, ends = zip(*sorted((run["start_time"], run["end_time"]) for run in ended), strict=True)
     assert ends[0] <= starts[1]
+
+
+def test_a_schedule_that_is_switched_on_makes_runs(machine: Any) -> None:
+    """The server's scheduler writes runs ahead, at the schedule's hour of Indian time."""
+    deployment = machine.ask("deployments/name/scheduled-retraining/retrain-metals-etfs")
+    (monthly,) = (each for each in deployment["schedules"] if each["slug"] == "monthly")
+    path = f"deployments/{deployment['id']}/schedules/{monthly['id']}"
+    made = {
+        "deployments": {"id": {"any_": [deployment["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+    }
+
+    try:
+        machine.ask(path, method="PATCH", active=True)
+        runs = machine.wait(lambda: machine.ask("flow_runs/filter", **made), seconds=100)
+    finally:
+        machine.ask(path, method="PATCH", active=False)
+
+    expected = {datetime.fromisoformat(run["expected_start_time"]) for run in runs}
+    local = {at.astimezone(ZoneInfo("Asia/Kolkata")).strftime("%d %H:%M") for at in expected}
+    assert local == {"01 08:00"}
+    assert all(run["auto_scheduled"] for run in runs)
 
 
 def test_a_day_without_a_session_is_skipped_with_its_name(machine: Any) -> None:
