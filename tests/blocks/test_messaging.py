@@ -45,6 +45,44 @@ def test_burst_is_read_to_its_last_message() -> None:
     assert Topic.by_name("a-burst")._subscriptions == []
 
 
+def test_states_of_task_runs_reach_everybody_but_who_stores_events() -> None:
+    """Read as Prefect's services ask for their messages."""
+    told = ("prefect.task-run.Running", "prefect.flow-run.Running", "sensequant.candidate-ready")
+    seen: dict[str, list[str]] = {}
+
+    async def read(group: str) -> None:
+        async def take(message: Message) -> None:
+            name = message.attributes["event"]
+            seen.setdefault(group, []).append(name)
+            if name == told[-1]:
+                raise StopConsumer(ack=True)
+
+        consumer = create_consumer("told", group=group, name=group, read_batch_size=1)
+        await published.wait()
+        await asyncio.wait_for(consumer.run(take), timeout=60)
+        await consumer.cleanup()
+
+    async def tell() -> None:
+        async with create_publisher("told") as publisher:
+            for event in told:
+                await publisher.publish_data(b"{}", {"event": event})
+        published.set()
+
+    async def both() -> None:
+        reads = [
+            asyncio.create_task(read(group)) for group in ("event-persister", "task-run-recorder")
+        ]
+        await asyncio.sleep(0)
+        await tell()
+        await asyncio.gather(*reads)
+
+    published = asyncio.Event()
+    with temporary_settings({PREFECT_MESSAGING_BROKER: "blocks.messaging"}):
+        asyncio.run(both())
+
+    assert seen == {"event-persister": list(told[1:]), "task-run-recorder": list(told)}
+
+
 def test_broker_offers_what_prefect_asks_a_broker_for() -> None:
     """Prefect looks these four up by name."""
     module = importlib.import_module("blocks.messaging")

@@ -121,6 +121,40 @@ def test_a_schedule_that_is_switched_on_makes_runs(machine: Any) -> None:
     assert all(run["auto_scheduled"] for run in runs)
 
 
+def test_states_of_tasks_are_kept_once(machine: Any, question: dict[str, Any]) -> None:
+    """They stand beside the task runs, as every page reads them, and not among the events."""
+    (machine.home / "failing").touch()
+    deployment = machine.ask("deployments/name/scheduled-retraining/retrain-pilot")
+    recent = {"symbols": ["SIM01"], "last_days": 60, "source": question["request"]["source"]}
+    options = {"stages": ["data_ingestion"]}
+    run = machine.start(
+        deployment["id"],
+        parameters={"recent": recent, "options": options},
+        at="2023-07-01T00:30:00Z",
+    )
+    machine.end_of(run)
+
+    def completed(kind: str) -> list[dict[str, Any]]:
+        of_run = {"any_resource": {"id_prefix": [f"prefect.{kind}."]}}
+        named = {"event": {"name": [f"prefect.{kind}.Completed"]}}
+        return machine.ask("events/filter", filter=of_run | named)["events"]
+
+    def task_runs() -> list[dict[str, Any]]:
+        of_run = {"parent_flow_run_id": {"any_": [run]}}
+        below = machine.ask("flow_runs/filter", flow_runs=of_run)
+        ids = [run, *(each["id"] for each in below)]
+        found = machine.ask("task_runs/filter", task_runs={"flow_run_id": {"any_": ids}})
+        is_over = found and all(each["state_type"] == "COMPLETED" for each in found)
+        return found if is_over else []
+
+    # The state of the run is stored as an event after those of its tasks would have been.
+    assert machine.wait(lambda: completed("flow-run"))
+    kept = machine.wait(task_runs)
+    states = machine.ask(f"task_run_states/?task_run_id={kept[0]['id']}")
+    assert {"Pending", "Running", "Completed"} <= {each["name"] for each in states}
+    assert completed("task-run") == []
+
+
 def test_a_day_without_a_session_is_skipped_with_its_name(machine: Any) -> None:
     """The scheduled day decides: a Sunday here."""
     deployment = machine.ask("deployments/name/daily-ingestion/ingest-daily")
