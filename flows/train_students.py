@@ -33,13 +33,13 @@ def train_students(run_id: str) -> State[Any]:
     with open_stage(run_id, Stage.STUDENT_TRAINING) as stage:
         windows = planned_students(run_id)
         stage.expect(len(windows.names))
-        with watching_gpus(run_id):
+        with helping(run_id, Stage.STUDENT_TRAINING, windows) as settle, watching_gpus(run_id):
             known = known_windows(run_id, Stage.STUDENT_TRAINING, windows)
             spread = spread_windows(run_id, Stage.STUDENT_TRAINING, known.left)
             stage.count([*known.records, *spread.records])
-            with helping(run_id, spread.left):
-                submitted = submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left)
-                students = stage.collect(submitted)
+            settle(spread.left)
+            submitted = submit_windows(run_id, Stage.STUDENT_TRAINING, spread.left)
+            students = stage.collect(submitted)
         stage.finish(
             lambda: spread.add_to(gather_predictions(run_id)),
             units=[*known.records, *spread.records, *students],

@@ -33,12 +33,13 @@ def train_teachers(run_id: str) -> State[Any]:
     with open_stage(run_id, Stage.TEACHER_TRAINING) as stage:
         windows = planned_teachers(run_id)
         stage.expect(1 + len(windows.names))
-        prepared = stage.collect([submit(prepare_rows, run_id)])
-        with watching_gpus(run_id):
-            known = known_windows(run_id, Stage.TEACHER_TRAINING, windows)
-            spread = spread_windows(run_id, Stage.TEACHER_TRAINING, known.left)
-            stage.count([*known.records, *spread.records])
-            with helping(run_id, spread.left):
+        with helping(run_id, Stage.TEACHER_TRAINING, windows) as settle:
+            prepared = stage.collect([submit(prepare_rows, run_id)])
+            with watching_gpus(run_id):
+                known = known_windows(run_id, Stage.TEACHER_TRAINING, windows)
+                spread = spread_windows(run_id, Stage.TEACHER_TRAINING, known.left)
+                stage.count([*known.records, *spread.records])
+                settle(spread.left)
                 submitted = submit_windows(run_id, Stage.TEACHER_TRAINING, spread.left)
                 teachers = stage.collect(submitted)
         stage.finish(

@@ -7,14 +7,18 @@ processes themselves (`sensequant.stages.helpers`), clusters (`tasks.clusters`),
 A stage has more threads than a run has workers (`N_WAITING`). A task is not over when its window
 is: its state goes to the server, and the next task begins. Another one waits meanwhile, so that
 whoever trains has its next window at once.
+
+Helpers take more than half a second to load what they need. In a stage that is done for the first
+time they begin before it is known which windows are left, beside the features and the keys.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
 from typing import Literal
 
 from sensequant.booster_device import resolve_device
+from sensequant.runs import Stage
 from sensequant.stages.context import Run, load_run
 from sensequant.stages.helpers import Helpers, Order
 from sensequant.units import UnitRecord
@@ -61,15 +65,39 @@ _trainers: dict[str, Helpers | Threads] = {}
 
 
 @contextmanager
-def helping(run_id: str, windows: PlannedWindows) -> Generator[None]:
-    """Train as many windows at once as the run has workers, in processes where that is worth it."""
+def helping(
+    run_id: str, stage: Stage, planned: PlannedWindows
+) -> Generator[Callable[[PlannedWindows], None]]:
+    """Train as many windows at once as the run has workers, in processes where that is worth it.
+
+    Parameters
+    ----------
+    run_id, stage
+        Whose windows.
+    planned
+        All of them, whether or not they are done.
+
+    Yields
+    ------
+    Callable
+        To be told the windows that are left, before the first of them is handed over.
+    """
     run = load_run(run_folder(run_id))
-    made = Helpers if _is_worth_it(run, windows) else Threads
-    _trainers[run_id] = made(run.record.workers)
-    try:
-        yield
-    finally:
-        _trainers.pop(run_id).close()
+    with ExitStack() as stack:
+
+        def begin(made: Helpers | Threads) -> None:
+            _trainers[run_id] = made
+            stack.callback(made.close)
+            stack.callback(_trainers.pop, run_id)
+
+        def settle(left: PlannedWindows) -> None:
+            if run_id not in _trainers:
+                made = Helpers if _is_worth_it(run, left) else Threads
+                begin(made(run.record.workers))
+
+        if _is_done_first(run, stage) and _is_worth_it(run, planned):
+            begin(Helpers(run.record.workers))
+        yield settle
 
 
 def trained(kind: Literal["teacher", "student"], run: Run, symbol: str, window: str) -> UnitRecord:
@@ -86,6 +114,11 @@ def trained(kind: Literal["teacher", "student"], run: Run, symbol: str, window: 
     order = Order(kind=kind, home=folder.home, run_id=folder.run_id, symbol=symbol, window=window)
     trainer = _trainers.get(folder.run_id)
     return order.obey() if trainer is None else trainer.do(order)
+
+
+def _is_done_first(run: Run, stage: Stage) -> bool:
+    # What pools of GPUs do is not left.
+    return not run.folder.stage_record(stage).exists() and not run.record.options.gpu_pools
 
 
 def _is_worth_it(run: Run, windows: PlannedWindows) -> bool:

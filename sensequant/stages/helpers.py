@@ -135,7 +135,9 @@ class Helpers:
         return answer.record
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them, side by side."""
+        for helper in self._all:
+            helper.dismiss()
         for helper in self._all:
             helper.close()
 
@@ -162,8 +164,11 @@ class _Helper:
                 remedy="see whether the machine ran out of memory, then retry the run",
             ) from error
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
         self._pipe.close()
+
+    def close(self) -> None:
+        self.dismiss()
         self._process.wait()
 
     def _start(self) -> None:

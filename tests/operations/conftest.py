@@ -142,21 +142,38 @@ class Machine:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, path: str, *, method: str | None = None, **body: Any) -> Any:
-        """Return the server's answer; POST where there is a body or the path asks for a filter."""
-        reply = self._request(path, method=method, **body)
+    def ask(
+        self,
+        path: str,
+        *,
+        method: str | None = None,
+        several: list[dict[str, Any]] | None = None,
+        **body: Any,
+    ) -> Any:
+        """Return the server's answer; POST where there is a body or the path asks for a filter.
+
+        Some paths take `several` of what they make.
+        """
+        reply = self._request(path, method=method, several=several, **body)
         assert reply.is_success, f"{reply.status_code} {path}: {reply.text}"
         return reply.json() if reply.content else None
 
-    def _request(self, path: str, *, method: str | None = None, **body: Any) -> httpx.Response:
-        is_post = bool(body) or path.endswith("filter")
+    def _request(
+        self,
+        path: str,
+        *,
+        method: str | None = None,
+        several: list[dict[str, Any]] | None = None,
+        **body: Any,
+    ) -> httpx.Response:
+        is_post = bool(body or several) or path.endswith("filter")
         verb = method or ("POST" if is_post else "GET")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             reply = httpx.request(
                 verb,
                 f"{self.pages}/api/{path}",
-                json=body if is_post else None,
+                json=(several or body) if is_post else None,
                 trust_env=False,
                 timeout=60,
             )

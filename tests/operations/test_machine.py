@@ -121,6 +121,32 @@ def test_a_schedule_that_is_switched_on_makes_runs(machine: Any) -> None:
     assert all(run["auto_scheduled"] for run in runs)
 
 
+def test_what_a_schedule_says_begins_by_itself(machine: Any) -> None:
+    """A run that nobody started ends with the parameters of its schedule."""
+    deployment = machine.ask("deployments/name/daily-ingestion/ingest-daily")
+    asked = {"symbols": ["SIM01"], "source": {"kind": "simulated"}}
+    minutely = {
+        "active": True,
+        "schedule": {"cron": "* * * * *", "timezone": "Asia/Kolkata"},
+        "parameters": {"asked": asked},
+    }
+    path = f"deployments/{deployment['id']}/schedules"
+    (schedule,) = machine.ask(path, several=[minutely])
+    begun = {
+        "deployments": {"id": {"any_": [deployment["id"]]}},
+        "flow_runs": {"start_time": {"is_null_": False}, "tags": {"all_": ["auto-scheduled"]}},
+    }
+
+    try:
+        run = machine.wait(lambda: machine.ask("flow_runs/filter", **begun))[0]
+    finally:
+        machine.ask(f"{path}/{schedule['id']}", method="DELETE")
+
+    assert machine.end_of(run["id"])["state"]["name"] in {"Completed", "Skipped"}
+    assert run["parameters"] == {"asked": asked}
+    assert run["created_by"]["type"] == "SCHEDULE"
+
+
 def test_states_of_tasks_are_kept_once(machine: Any, question: dict[str, Any]) -> None:
     """They stand beside the task runs, as every page reads them, and not among the events."""
     (machine.home / "failing").touch()
