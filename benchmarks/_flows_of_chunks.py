@@ -53,7 +53,7 @@ def as_idle_tasks(_request: BackfillRequest, chunks: Sequence[Chunk], workers: i
 def as_tasks(request: BackfillRequest, chunks: Sequence[Chunk], workers: int) -> None:
     """Fetch each chunk in a task of its own, as the flow does."""
     with runner(workers) as threads:
-        given = {"backfill_id": ID, "request": request, "is_forced": False}
+        given = {"backfill_id": ID, "source": request.source, "is_forced": False}
         futures = in_turn(
             threads.submit(fetch_chunk_of, {**given, "chunk": chunk}) for chunk in chunks
         )

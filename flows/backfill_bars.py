@@ -47,7 +47,11 @@ def backfill_bars(
     opened = open_backfill(request, options, backfill_id=backfill_id)
     # The flow's own runner was made before anybody said how many may run side by side.
     with runner(options.workers) as threads:
-        given = {"backfill_id": opened.backfill_id, "request": request, "is_forced": options.force}
+        given = {
+            "backfill_id": opened.backfill_id,
+            "source": request.source,
+            "is_forced": options.force,
+        }
         futures = in_turn(
             threads.submit(fetch_chunk_of, {**given, "chunk": chunk})
             for chunk in opened.plan.chunks

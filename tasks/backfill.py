@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
@@ -33,11 +34,13 @@ from sensequant.ingestion.planning import ChunkPlan
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.ingestion.shelf import open_shelf
 from sensequant.market.sources.base import Chunk
+from sensequant.market.sources.build import SourceConfig
 from sensequant.stages.ingestion import chunk_name
 from sensequant.storage import write_json
 from sensequant.telemetry import Telemetry
 from tasks.artifacts import show_backfill, show_coverage
 from tasks.events import tell_session_ended, tell_short_session
+from tasks.runners import returned
 from tasks.sources import intake_of
 from tasks.telling import say, utc_now
 
@@ -95,12 +98,11 @@ def _name_chunk() -> str:
     return f"{chunk_name(chunk)} {chunk.interval}"
 
 
-@task(task_run_name=_name_chunk)
-def fetch_chunk_of(
-    backfill_id: str, request: BackfillRequest, chunk: Chunk, *, is_forced: bool
-) -> Any:
+# The ledger says what is stored; a key would be made of every parameter and asked for nothing.
+@task(task_run_name=_name_chunk, cache_policy=NO_CACHE)
+def fetch_chunk_of(backfill_id: str, source: SourceConfig, chunk: Chunk, *, is_forced: bool) -> Any:
     """Fetch one chunk into the store; its state says what became of it."""
-    context = dataclasses.replace(intake_of(request.source), backfill_id=backfill_id)
+    context = dataclasses.replace(intake_of(source), backfill_id=backfill_id)
     try:
         result = ingest_chunk(chunk, context, is_forced=is_forced)
     except (StopSourceError, RetryableError) as error:
@@ -118,8 +120,7 @@ def collect_results(futures: Iterable[PrefectFuture[Any]], plan: ChunkPlan) -> l
     """Wait for all chunks and return what became of each, failed ones included."""
     results: list[ChunkResult] = []
     for chunk, future in zip(plan.chunks, futures, strict=True):
-        state = future.wait() or future.state
-        value: Any = state.result(raise_on_failure=False)
+        value = returned(future)
         if isinstance(value, ChunkResult):
             results.append(value)
         elif isinstance(value, Exception):

@@ -12,13 +12,14 @@ from typing import Any, cast
 from prefect import allow_failure
 from prefect.events.worker import EventsWorker
 from prefect.futures import PrefectFuture
+from prefect.results import ResultRecord  # pyright: ignore[reportPrivateImportUsage]
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from blocks.environment import environment_now
 from sensequant.errors import ConfigError
 
-__all__ = ["default_workers", "in_turn", "on_cluster", "runner", "submit"]
+__all__ = ["default_workers", "in_turn", "on_cluster", "returned", "runner", "submit"]
 
 _N_AHEAD = 500
 """Units that are handed over before the first of them has ended."""
@@ -83,6 +84,19 @@ def submit(
     waits = [allow_failure(future) for future in after]
     # The library types `submit` by the parameters of the task, which differ from task to task.
     return cast("Any", task).submit(*arguments, wait_for=waits)
+
+
+def returned(future: PrefectFuture[Any]) -> Any:
+    """Wait for a task and return what it returned, or the exception that it raised.
+
+    The same as the future's own `result`, which asks an event loop of Prefect's for what lies in
+    the state already, at a millisecond for each task.
+    """
+    future.wait()
+    data = future.state.data
+    if isinstance(data, ResultRecord):
+        return cast("ResultRecord[Any]", data).result
+    return future.result(raise_on_failure=False)
 
 
 def in_turn(submissions: Iterable[PrefectFuture[Any]]) -> Generator[PrefectFuture[Any]]:

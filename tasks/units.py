@@ -38,6 +38,7 @@ from sensequant.stages.context import Run, load_run
 from sensequant.storage import sha256_of
 from sensequant.units import UnitRecord
 from tasks.devices import seen_here
+from tasks.runners import returned
 from tasks.telling import say, telemetry_of
 
 __all__ = [
@@ -230,7 +231,7 @@ def records_of(future: PrefectFuture[Any]) -> list[UnitRecord]:
     Exception
         The task broke outside its unit of work: that is a fault of the program, not a result.
     """
-    result = future.result(raise_on_failure=False)
+    result = returned(future)
     if isinstance(result, UnitRef):
         return result.parts or [result.record]
     if isinstance(result, UnitFailedError):

@@ -241,7 +241,9 @@ def test_a_chunk_that_others_fetched_meanwhile_is_present(
     def ask_thrice() -> list[tuple[str, int]]:
         seen: list[tuple[str, int]] = []
         for is_forced in (False, False, True):
-            state = fetch_chunk_of(ID, request, chunk, is_forced=is_forced, return_state=True)
+            state = fetch_chunk_of(
+                ID, request.source, chunk, is_forced=is_forced, return_state=True
+            )
             seen.append((str(state.name), n_history_calls(vendor)))
         return seen
 
