@@ -81,6 +81,7 @@ def check_all(env: Environment) -> Iterator[Check]:
         ("pools", lambda: _operation().check_pools(env)),
         ("workers", lambda: _operation().check_workers(env)),
         ("automations", lambda: _operation().check_automations(env)),
+        ("schedules", lambda: _operation().check_schedules(env)),
         ("code", check_code),
         ("lightgbm", check_lightgbm),
         ("calendar", check_calendar),

@@ -1,4 +1,4 @@
-"""Checks of what `sensequant up` makes: work pools, workers, automations on a running server.
+"""Checks of what `sensequant up` makes on a server: pools, workers, automations, schedules.
 
 Belongs here: looking, and what to do about it. Does not belong here: the other checks
 (`cli.doctor`), repairing anything.
@@ -17,7 +17,7 @@ from sensequant.cli.server import Answering, own_server, probe
 if TYPE_CHECKING:
     from blocks.clients import Client
 
-__all__ = ["check_automations", "check_pools", "check_workers"]
+__all__ = ["check_automations", "check_pools", "check_schedules", "check_workers"]
 
 _REMEDY = "run `sensequant up`"
 
@@ -37,10 +37,18 @@ def check_automations(env: Environment) -> Check:
     return _checked("automations", env, _missing_automations)
 
 
+def check_schedules(env: Environment) -> Check:
+    """Check that the server has planned runs for every deployment whose schedule is on."""
+    remedy = "read `prefect/server.log` of the home; `sensequant down`, then `sensequant up`"
+    return _checked("schedules", env, _silent_schedules, remedy=remedy)
+
+
 def _checked(
     name: str,
     env: Environment,
     find_faults: Callable[["Client", Environment], Iterable[str]],
+    *,
+    remedy: str = _REMEDY,
 ) -> Check:
     state = own_server(env)
     if state is not None and not env.is_port_given and env.api_url is None:
@@ -50,7 +58,7 @@ def _checked(
     with connect(env) as client:
         faults = list(find_faults(client, env))
     if faults:
-        return Check(name, CheckStatus.WARN, "; ".join(faults), _REMEDY)
+        return Check(name, CheckStatus.WARN, "; ".join(faults), remedy)
     return Check(name, CheckStatus.OK, "all are there")
 
 
@@ -82,3 +90,10 @@ def _missing_automations(client: "Client", env: Environment) -> Iterable[str]:
             yield f"{automation.name} is missing"
         elif automation.enabled and not found[automation.name].enabled:
             yield f"{automation.name} is switched off"
+
+
+def _silent_schedules(client: "Client", _env: Environment) -> Iterable[str]:
+    from blocks.schedules import unplanned  # noqa: PLC0415 - after Prefect's variables
+
+    for name in unplanned(client):
+        yield f"a schedule of {name} is on, but no run is planned"

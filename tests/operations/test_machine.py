@@ -259,7 +259,7 @@ def test_failures_and_decisions_are_told(
 def test_doctor_finds_pools_workers_and_automations(machine: Any) -> None:
     """On a machine that is up, all three are well; a paused pool is said."""
     said = machine.sensequant("doctor", check=False).stdout
-    for name in ("pools", "workers", "automations"):
+    for name in ("pools", "workers", "automations", "schedules"):
         assert any(line.split()[:2] == ["ok", name] for line in said.splitlines()), said
 
     machine.ask("work_pools/gpu-1", method="PATCH", is_paused=True)
