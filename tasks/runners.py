@@ -89,8 +89,8 @@ def submit(
 def returned(future: PrefectFuture[Any]) -> Any:
     """Wait for a task and return what it returned, or the exception that it raised.
 
-    The same as the future's own `result`, which asks an event loop of Prefect's for what lies in
-    the state already, at a millisecond for each task.
+    The same as the future's own `result`, which sends a coroutine to a loop of Prefect's for what
+    lies in the state already: a twentieth of the time that a parent spends on short tasks.
     """
     future.wait()
     data = future.state.data

@@ -273,6 +273,7 @@ def test_a_planted_edge_is_found(explore: Explore) -> None:
     assert world.verdict.decision is Decision.APPROVE
 
 
+@pytest.mark.worlds
 def test_teachers_of_all_symbols_find_more_of_the_edge(explore: Explore) -> None:
     """Both scopes find what all symbols share; the one that sees all of them finds more."""
     single, whole = (pooled([explore(question).teachers]) for question in (EDGE, EDGE_OF_ALL))
@@ -282,6 +283,7 @@ def test_teachers_of_all_symbols_find_more_of_the_edge(explore: Explore) -> None
     assert whole.auc > single.auc + 2 * single.standard_error
 
 
+@pytest.mark.worlds
 def test_a_teacher_of_all_symbols_helps_the_student_of_one(explore: Explore) -> None:
     """A student that sees one symbol learns from its teacher what its own labels cannot tell."""
     distilled = explore(EDGE_OF_ALL).comparisons["distillation"]
