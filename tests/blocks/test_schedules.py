@@ -8,27 +8,28 @@ import pytest
 
 from blocks.schedules import unplanned
 
-NOW = datetime.now(UTC)
-LONG_AGO, JUST_NOW = NOW - timedelta(hours=1), NOW - timedelta(seconds=30)
+AN_HOUR, SECONDS = timedelta(hours=1), timedelta(seconds=10)
 
 
 class Server:
     """Answers what a client asks for: one deployment, and how many runs are planned for it."""
 
     def __init__(
-        self, *, is_on: bool, changed_at: datetime, n_planned: int, is_paused: bool
+        self, *, is_on: bool, changed_before: timedelta, n_planned: int, is_paused: bool
     ) -> None:
-        schedule = SimpleNamespace(active=is_on, updated=changed_at)
+        self._changed_before = changed_before
+        self._schedule = SimpleNamespace(active=is_on, updated=None)
         self._deployment = SimpleNamespace(
             id="00000000-0000-0000-0000-000000000001",
             name="retrain-pilot",
             paused=is_paused,
-            schedules=[schedule],
+            schedules=[self._schedule],
         )
         self._n_planned = n_planned
 
     def read_deployments(self) -> list[Any]:
-        """Return the deployment."""
+        """Return the deployment, changed some time before it is asked for."""
+        self._schedule.updated = datetime.now(UTC) - self._changed_before
         return [self._deployment]
 
     def read_flow_runs(self, **filters: Any) -> list[Any]:
@@ -41,11 +42,14 @@ class Server:
 @pytest.mark.parametrize(
     ("server", "names"),
     [
-        (Server(is_on=True, changed_at=LONG_AGO, n_planned=0, is_paused=False), ["retrain-pilot"]),
-        (Server(is_on=True, changed_at=LONG_AGO, n_planned=1, is_paused=False), []),
-        (Server(is_on=True, changed_at=JUST_NOW, n_planned=0, is_paused=False), []),
-        (Server(is_on=False, changed_at=LONG_AGO, n_planned=0, is_paused=False), []),
-        (Server(is_on=True, changed_at=LONG_AGO, n_planned=0, is_paused=True), []),
+        (
+            Server(is_on=True, changed_before=AN_HOUR, n_planned=0, is_paused=False),
+            ["retrain-pilot"],
+        ),
+        (Server(is_on=True, changed_before=AN_HOUR, n_planned=1, is_paused=False), []),
+        (Server(is_on=True, changed_before=SECONDS, n_planned=0, is_paused=False), []),
+        (Server(is_on=False, changed_before=AN_HOUR, n_planned=0, is_paused=False), []),
+        (Server(is_on=True, changed_before=AN_HOUR, n_planned=0, is_paused=True), []),
     ],
     ids=["silent", "planned", "on for seconds", "off", "paused"],
 )

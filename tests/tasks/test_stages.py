@@ -256,6 +256,9 @@ class Ended:
         self._result = result
         self.state = state
 
+    def wait(self) -> None:
+        """Do nothing: it has ended."""
+
     def result(self, *, raise_on_failure: bool) -> Any:
         """Return the result."""
         assert not raise_on_failure

@@ -4,13 +4,13 @@ import copy
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 from pydantic import ValidationError
 
 from sensequant.errors import (
@@ -222,10 +222,15 @@ def test_only_what_may_pass_is_retried(error: Exception, expected: bool) -> None
 
 
 class Ended:
-    """A future that has ended."""
+    """A future that has ended, whose state holds no result."""
+
+    state: ClassVar[State[Any]] = Completed()
 
     def __init__(self, result: Any) -> None:
         self._result = result
+
+    def wait(self) -> None:
+        """Do nothing: it has ended."""
 
     def result(self, *, raise_on_failure: bool) -> Any:
         """Return the result, or the exception as a value."""
