@@ -21,6 +21,7 @@ from sensequant.units import UnitRecord, summarise_units, write_units
 from tasks.artifacts import show_stage, show_units
 from tasks.events import Happening, announce
 from tasks.progress import StageProgress
+from tasks.runners import returned
 from tasks.telling import say, telemetry_of, utc_now
 from tasks.units import emit_ended, records_of, run_folder
 
@@ -64,7 +65,7 @@ class OpenStage:
             made = records_of(future)
             if future.state.name == "Cached":
                 # A task that does several units tells of itself, now as when it did them.
-                told = future.result(raise_on_failure=False)
+                told = returned(future)
                 emit_ended(self.folder, self.stage, told.record, is_cached=True)
             records += made
             # One that does several units was announced as one.

@@ -40,6 +40,22 @@ def receiver() -> Generator[str]:
         thread.join()
 
 
+def start_ingestion(machine: Any, question: dict[str, Any], *, last_days: int) -> str:
+    """Let the pilot's retraining bring some days to June 2023, long after; return the run's id."""
+    (machine.home / "failing").touch()
+    deployment = machine.ask("deployments/name/scheduled-retraining/retrain-pilot")
+    recent = {
+        "symbols": ["SIM01"],
+        "last_days": last_days,
+        "source": question["request"]["source"],
+    }
+    return machine.start(
+        deployment["id"],
+        parameters={"recent": recent, "options": {"stages": ["data_ingestion"]}},
+        at="2023-07-01T00:30:00Z",
+    )
+
+
 def told(*words: str) -> dict[str, Any] | None:
     return next((each for each in Receiver.told if all(w in str(each) for w in words)), None)
 
@@ -149,15 +165,7 @@ def test_what_a_schedule_says_begins_by_itself(machine: Any) -> None:
 
 def test_states_of_tasks_are_kept_once(machine: Any, question: dict[str, Any]) -> None:
     """They stand beside the task runs, as every page reads them, and not among the events."""
-    (machine.home / "failing").touch()
-    deployment = machine.ask("deployments/name/scheduled-retraining/retrain-pilot")
-    recent = {"symbols": ["SIM01"], "last_days": 60, "source": question["request"]["source"]}
-    options = {"stages": ["data_ingestion"]}
-    run = machine.start(
-        deployment["id"],
-        parameters={"recent": recent, "options": options},
-        at="2023-07-01T00:30:00Z",
-    )
+    run = start_ingestion(machine, question, last_days=60)
     machine.end_of(run)
 
     def completed(kind: str) -> list[dict[str, Any]]:
@@ -201,16 +209,7 @@ def test_retraining_counts_its_days_from_the_scheduled_time(
     machine: Any, question: dict[str, Any]
 ) -> None:
     """Run long after the time it was scheduled for, it asks for the days before that time."""
-    (machine.home / "failing").touch()
-    deployment = machine.ask("deployments/name/scheduled-retraining/retrain-pilot")
-    recent = {"symbols": ["SIM01"], "last_days": 90, "source": question["request"]["source"]}
-    options = {"stages": ["data_ingestion"]}
-
-    flow_run_id = machine.start(
-        deployment["id"],
-        parameters={"recent": recent, "options": options},
-        at="2023-07-01T00:30:00Z",
-    )
+    flow_run_id = start_ingestion(machine, question, last_days=90)
 
     run = machine.end_of(flow_run_id)
     assert run["state"]["type"] == "COMPLETED", run["state"]
