@@ -2,7 +2,9 @@
 
 import asyncio
 import importlib
+from pathlib import Path
 
+import pytest
 from prefect.server.utilities.messaging import (
     Message,
     StopConsumer,
@@ -81,6 +83,40 @@ def test_states_of_task_runs_reach_everybody_but_who_stores_events() -> None:
         asyncio.run(both())
 
     assert seen == {"event-persister": list(told[1:]), "task-run-recorder": list(told)}
+
+
+def test_message_that_failed_is_given_again_a_while_later_until_it_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wait is twice as long as the one before: what held the reader up has time to pass."""
+    waits: list[float] = []
+    tries: list[str] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def fail(message: Message) -> None:
+        tries.append(str(message.data))
+        raise StopConsumer(ack=False)
+
+    async def until_it_is_put_aside() -> None:
+        consumer = create_consumer("failing", concurrency=1)
+        assert isinstance(consumer, messaging.Consumer)
+        consumer.subscription.dead_letter_queue_path = tmp_path
+        async with create_publisher("failing") as publisher:
+            await publisher.publish_data(b"{}", {"event": "sensequant.degraded"})
+        monkeypatch.setattr(messaging.asyncio, "sleep", wait)
+        while not any(tmp_path.iterdir()):  # noqa: ASYNC240 - no other task waits
+            await consumer.run(fail)
+        await consumer.cleanup()
+
+    with temporary_settings({PREFECT_MESSAGING_BROKER: "blocks.messaging"}):
+        asyncio.run(until_it_is_put_aside())
+
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
+    assert len(tries) == 1 + len(waits)
+    (put_aside,) = tmp_path.iterdir()
+    assert "sensequant.degraded" in put_aside.read_text("utf-8")
 
 
 def test_broker_offers_what_prefect_asks_a_broker_for() -> None:
