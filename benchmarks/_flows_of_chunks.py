@@ -14,11 +14,11 @@ from sensequant.ingestion.chunks import ingest_chunk
 from sensequant.ingestion.planning import ChunkPlan
 from sensequant.ingestion.request import BackfillOptions, BackfillRequest
 from sensequant.market.sources.base import Chunk
-from tasks.backfill import collect_results, fetch_chunk_of, open_backfill
+from tasks.backfill import collect_results, open_backfill, submit_chunks
 from tasks.runners import in_turn, runner
 from tasks.sources import intake_of
 
-__all__ = ["measure"]
+__all__ = ["chunks_of", "measure"]
 
 Work = Callable[[BackfillRequest, Sequence[Chunk], int], object]
 
@@ -53,9 +53,8 @@ def as_idle_tasks(_request: BackfillRequest, chunks: Sequence[Chunk], workers: i
 def as_tasks(request: BackfillRequest, chunks: Sequence[Chunk], workers: int) -> None:
     """Fetch each chunk in a task of its own, as the flow does."""
     with runner(workers) as threads:
-        given = {"backfill_id": ID, "source": request.source, "is_forced": False}
-        futures = in_turn(
-            threads.submit(fetch_chunk_of, {**given, "chunk": chunk}) for chunk in chunks
+        futures = submit_chunks(
+            threads, chunks, backfill_id=ID, source=request.source, is_forced=False
         )
         collect_results(futures, ChunkPlan(tuple(chunks), 0, 0))
 
@@ -70,10 +69,10 @@ def measure(batches: Sequence[BackfillRequest]) -> dict[str, list[float]]:
     ways = list(itertools.product(works, (1, BackfillOptions().workers)))
     open_backfill(batches[0], BackfillOptions(), backfill_id=ID)
     # The first batch logs in, and lets every part of the way be used once.
-    as_tasks(batches[0], _chunks(batches[0]), 1)
+    as_tasks(batches[0], chunks_of(batches[0]), 1)
     found: dict[str, list[float]] = {}
     for (work, workers), request in zip(ways, batches[1:], strict=False):
-        chunks = _chunks(request)
+        chunks = chunks_of(request)
         started, used = time.perf_counter(), time.process_time()
         work(request, chunks, workers)
         times = (time.perf_counter() - started, time.process_time() - used)
@@ -82,6 +81,7 @@ def measure(batches: Sequence[BackfillRequest]) -> dict[str, list[float]]:
     return found
 
 
-def _chunks(request: BackfillRequest) -> list[Chunk]:
+def chunks_of(request: BackfillRequest) -> list[Chunk]:
+    """Return what is left to fetch of a request."""
     plan = plan_backfill(request, BackfillOptions(), intake_of(request.source), universes=UNIVERSES)
     return [chunk for chunk in plan.chunks if chunk.symbol in (request.symbols or ())]

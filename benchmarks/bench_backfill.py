@@ -2,10 +2,11 @@
 
 Five parts; name those to run, none named runs all but `hour`:
 
-- `overhead`: with the limit lifted, chunks one after the other, against the bare calls of the SDK
-  for the same ranges in the same run; then 96 stocks and three years of daily bars as a whole.
-- `prefect`: the same daily chunks as tasks of the flow, with a server of its own and the limit
-  lifted; what a task costs above its chunk.
+- `overhead`: with the limit lifted, chunks against the bare calls of the SDK for the same ranges in
+  the same run: daily ones, 5-minute ones, and all those of some stocks over three years, of which
+  one in 63 is daily; then 96 stocks and three years of daily bars as a whole.
+- `prefect`: all chunks of some stocks over three years as tasks of the flow, with a server of its
+  own and the limit lifted; what a task costs above its chunk and above its bare call.
 - `pace`: at 90 calls a minute for two minutes, the fullest 60 seconds and how much of the limit was
   used, both from the log of the simulator.
 - `audit`: the coverage of 96 stocks over five years.
@@ -65,7 +66,9 @@ N_REPEATS = 3
 MARKET = SimulatedConfig(n_symbols=480)
 UNHURRIED = BreezeConfig(calls_per_minute=100_000, calls_per_day=10_000_000)
 N_MEASURED = 24
-N_AS_TASKS = 48
+N_OF_BOTH_INTERVALS = 4
+# One to warm up, one for each way that is measured, one that is asked for by bare calls.
+N_BATCHES = 8
 SHIPPED_WORKERS = BackfillOptions().workers
 THREE_YEARS = (date(2022, 1, 1), date(2024, 12, 31))
 FIVE_YEARS = (date(2020, 1, 1), date(2024, 12, 31))
@@ -109,6 +112,7 @@ def overhead() -> dict[str, Any]:
         asked = {
             "1day": a_request("1day", *FULL_CHUNK, n_symbols=N_SYMBOLS),
             "5minute": a_request("5minute", *FOUR_MONTHS, n_symbols=N_MEASURED),
+            "1day and 5minute of 3 years": of_both_intervals(stocks(N_OF_BOTH_INTERVALS)),
         }
         chunks = {
             f"{interval}, {workers} at once": per_chunk(folder, request, workers)
@@ -145,7 +149,7 @@ def per_chunk(folder: Path, request: BackfillRequest, workers: int) -> dict[str,
         name: [round(1000 * value / n_chunks, 2) for value in seconds]
         for name, seconds in best.items()
     }
-    own = [round(x - y, 2) for x, y in zip(in_ms["chunk"], in_ms["bare_call"], strict=True)]
+    own = difference(in_ms["chunk"], in_ms["bare_call"])
     return {
         "n_chunks": n_chunks,
         "ms_on_the_wall_and_of_this_process": {**in_ms, "own": own},
@@ -170,8 +174,9 @@ def bare_calls(home: Path, chunks: Sequence[Chunk], workers: int) -> Seconds:
                 to_date=wire(chunk.end, wall(23, 59, 59)),
                 version="v2",
             )
-            if not outcome.value["Success"]:
-                sys.exit(f"no bars of {chunk}")
+            # No bars is an answer, too: a stock may be suspended.
+            if outcome.value["Success"] is None:
+                sys.exit(f"no answer for {chunk}: {outcome.value}")
 
         with ThreadPoolExecutor(workers) as threads:
             call(chunks[0])
@@ -203,7 +208,16 @@ def prefect() -> dict[str, Any]:
         mock.patch("tasks.sources._rate", return_value=UnlimitedPacer()),
     ):
         flows = importlib.import_module("_flows_of_chunks")
-        return {"ms_of_a_chunk_on_the_wall_and_of_this_process": flows.measure(batches())}
+        *measured, unfetched = batches()
+        in_ms: dict[str, list[float]] = flows.measure(measured)
+        chunks = flows.chunks_of(unfetched)
+        for workers in (1, SHIPPED_WORKERS):
+            seconds = bare_calls(Path(name), chunks, workers)
+            bare = [round(1000 * each / len(chunks), 2) for each in seconds]
+            task = in_ms[f"as_tasks, {workers} at once"]
+            in_ms[f"bare_call, {workers} at once"] = bare
+            in_ms[f"own, {workers} at once"] = difference(task, bare)
+        return {"n_chunks": len(chunks), "ms_on_the_wall_and_of_this_process": in_ms}
 
 
 @contextlib.contextmanager
@@ -220,13 +234,21 @@ def with_server(home: Path) -> Generator[None]:
 
 
 def batches() -> list[BackfillRequest]:
-    """Return requests for one chunk of each of some stocks, no stock in two of them."""
+    """Return requests for all chunks of some stocks each, no stock in two of them."""
     symbols = stocks(MARKET.n_symbols)
-    request = a_request("1day", *FULL_CHUNK, n_symbols=1)
-    return [
-        request.model_copy(update={"symbols": symbols[first : first + N_AS_TASKS]})
-        for first in range(0, MARKET.n_symbols, N_AS_TASKS)
-    ]
+    firsts = range(0, N_BATCHES * N_OF_BOTH_INTERVALS, N_OF_BOTH_INTERVALS)
+    return [of_both_intervals(symbols[first : first + N_OF_BOTH_INTERVALS]) for first in firsts]
+
+
+def of_both_intervals(symbols: tuple[str, ...]) -> BackfillRequest:
+    """Return a request for three years of daily and 5-minute bars."""
+    return BackfillRequest(
+        symbols=symbols,
+        intervals=("1day", "5minute"),
+        start=THREE_YEARS[0],
+        end=THREE_YEARS[1],
+        source=source_of(UNHURRIED),
+    )
 
 
 def unused_port() -> int:
@@ -408,6 +430,11 @@ def since(started: Seconds) -> Seconds:
     """Return what has passed on both clocks."""
     ended = now_of_process()
     return Seconds(ended.wall - started.wall, ended.cpu - started.cpu)
+
+
+def difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> list[float]:
+    """Return what each is more than its counterpart."""
+    return [round(x - y, 2) for x, y in zip(minuends, subtrahends, strict=True)]
 
 
 def best_of(times: Sequence[Seconds]) -> Seconds:

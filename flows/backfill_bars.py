@@ -16,10 +16,10 @@ from tasks.backfill import (
     check_stored,
     close_backfill,
     collect_results,
-    fetch_chunk_of,
     open_backfill,
+    submit_chunks,
 )
-from tasks.runners import in_turn, runner
+from tasks.runners import runner
 
 __all__ = ["backfill_bars"]
 
@@ -47,14 +47,12 @@ def backfill_bars(
     opened = open_backfill(request, options, backfill_id=backfill_id)
     # The flow's own runner was made before anybody said how many may run side by side.
     with runner(options.workers) as threads:
-        given = {
-            "backfill_id": opened.backfill_id,
-            "source": request.source,
-            "is_forced": options.force,
-        }
-        futures = in_turn(
-            threads.submit(fetch_chunk_of, {**given, "chunk": chunk})
-            for chunk in opened.plan.chunks
+        futures = submit_chunks(
+            threads,
+            opened.plan.chunks,
+            backfill_id=opened.backfill_id,
+            source=request.source,
+            is_forced=options.force,
         )
         results = collect_results(futures, opened.plan)
     report = close_backfill(opened, results, request)

@@ -7,11 +7,11 @@ memory of a backfill, so a task that is done again makes no call for what is sto
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -19,6 +19,8 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run, task_run
 from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner
+from prefect.utilities.annotations import quote
 from pydantic import BaseModel
 
 from blocks.environment import UNIVERSES_FOLDER, environment_now
@@ -40,7 +42,7 @@ from sensequant.storage import write_json
 from sensequant.telemetry import Telemetry
 from tasks.artifacts import show_backfill, show_coverage
 from tasks.events import tell_session_ended, tell_short_session
-from tasks.runners import returned
+from tasks.runners import in_turn, returned
 from tasks.sources import intake_of
 from tasks.telling import say, utc_now
 
@@ -53,6 +55,7 @@ __all__ = [
     "collect_results",
     "fetch_chunk_of",
     "open_backfill",
+    "submit_chunks",
 ]
 
 
@@ -114,6 +117,21 @@ def fetch_chunk_of(backfill_id: str, source: SourceConfig, chunk: Chunk, *, is_f
         raise
     _tell(backfill_id, result)
     return _state_of(result)
+
+
+def submit_chunks(
+    threads: TaskRunner[PrefectFuture[Any]],
+    chunks: Iterable[Chunk],
+    *,
+    backfill_id: str,
+    source: SourceConfig,
+    is_forced: bool,
+) -> Generator[PrefectFuture[Any]]:
+    """Hand chunks to a runner, some hundreds ahead, and yield their futures in the same order."""
+    # Prefect looks for futures in each field of what it is given, twice; a source has dozens.
+    given = {"backfill_id": backfill_id, "source": quote(source), "is_forced": is_forced}
+    fetch = cast("Any", fetch_chunk_of)
+    return in_turn(threads.submit(fetch, {**given, "chunk": chunk}) for chunk in chunks)
 
 
 def collect_results(futures: Iterable[PrefectFuture[Any]], plan: ChunkPlan) -> list[ChunkResult]:
