@@ -61,7 +61,7 @@ def as_tasks(request: BackfillRequest, chunks: Sequence[Chunk], workers: int) ->
 
 @flow
 def measure(batches: Sequence[BackfillRequest]) -> dict[str, list[float]]:
-    """Return the milliseconds of a chunk in each way, on the wall and of this process.
+    """Return the seconds of a chunk in each way, on the wall and of this process.
 
     Of many side by side they are the time of all by their number.
     """
@@ -77,7 +77,7 @@ def measure(batches: Sequence[BackfillRequest]) -> dict[str, list[float]]:
         work(request, chunks, workers)
         times = (time.perf_counter() - started, time.process_time() - used)
         name = f"{work.__name__}, {workers} at once"
-        found[name] = [round(1000 * each / len(chunks), 2) for each in times]
+        found[name] = [each / len(chunks) for each in times]
     return found
 
 

@@ -145,10 +145,7 @@ def per_chunk(folder: Path, request: BackfillRequest, workers: int) -> dict[str,
             run_backfill(request, options, context, universes=UNIVERSES)
             whole.append(since(started))
     best = {"chunk": best_of(whole), "bare_call": best_of(bare)}
-    in_ms = {
-        name: [round(1000 * value / n_chunks, 2) for value in seconds]
-        for name, seconds in best.items()
-    }
+    in_ms = {name: in_milliseconds(seconds, n_chunks) for name, seconds in best.items()}
     own = difference(in_ms["chunk"], in_ms["bare_call"])
     return {
         "n_chunks": n_chunks,
@@ -208,16 +205,26 @@ def prefect() -> dict[str, Any]:
         mock.patch("tasks.sources._rate", return_value=UnlimitedPacer()),
     ):
         flows = importlib.import_module("_flows_of_chunks")
-        *measured, unfetched = batches()
-        in_ms: dict[str, list[float]] = flows.measure(measured)
-        chunks = flows.chunks_of(unfetched)
-        for workers in (1, SHIPPED_WORKERS):
-            seconds = bare_calls(Path(name), chunks, workers)
-            bare = [round(1000 * each / len(chunks), 2) for each in seconds]
-            task = in_ms[f"as_tasks, {workers} at once"]
-            in_ms[f"bare_call, {workers} at once"] = bare
-            in_ms[f"own, {workers} at once"] = difference(task, bare)
-        return {"n_chunks": len(chunks), "ms_on_the_wall_and_of_this_process": in_ms}
+        repeats = [of_tasks(flows, Path(name), each) for each in range(N_REPEATS)]
+    best = {way: best_of([each[way] for each in repeats]) for way in repeats[0]}
+    in_ms = {way: in_milliseconds(seconds) for way, seconds in best.items()}
+    for workers in (1, SHIPPED_WORKERS):
+        way = f"{workers} at once"
+        in_ms[f"own, {way}"] = difference(in_ms[f"as_tasks, {way}"], in_ms[f"bare_call, {way}"])
+    return {"ms_of_a_chunk_on_the_wall_and_of_this_process": in_ms}
+
+
+def of_tasks(flows: Any, home: Path, repeat: int) -> dict[str, Seconds]:
+    """Return the time of a chunk in each way of `flows`, and of its bare call."""
+    *measured, unfetched = batches(repeat)
+    seconds: dict[str, Seconds] = {
+        way: Seconds(*each) for way, each in flows.measure(measured).items()
+    }
+    chunks = flows.chunks_of(unfetched)
+    for workers in (1, SHIPPED_WORKERS):
+        bare = bare_calls(home, chunks, workers)
+        seconds[f"bare_call, {workers} at once"] = Seconds(*(each / len(chunks) for each in bare))
+    return seconds
 
 
 @contextlib.contextmanager
@@ -233,10 +240,11 @@ def with_server(home: Path) -> Generator[None]:
         stop_server(env)
 
 
-def batches() -> list[BackfillRequest]:
+def batches(repeat: int) -> list[BackfillRequest]:
     """Return requests for all chunks of some stocks each, no stock in two of them."""
-    symbols = stocks(MARKET.n_symbols)
-    firsts = range(0, N_BATCHES * N_OF_BOTH_INTERVALS, N_OF_BOTH_INTERVALS)
+    n_stocks = N_BATCHES * N_OF_BOTH_INTERVALS
+    symbols = stocks(MARKET.n_symbols)[repeat * n_stocks : (repeat + 1) * n_stocks]
+    firsts = range(0, n_stocks, N_OF_BOTH_INTERVALS)
     return [of_both_intervals(symbols[first : first + N_OF_BOTH_INTERVALS]) for first in firsts]
 
 
@@ -430,6 +438,11 @@ def since(started: Seconds) -> Seconds:
     """Return what has passed on both clocks."""
     ended = now_of_process()
     return Seconds(ended.wall - started.wall, ended.cpu - started.cpu)
+
+
+def in_milliseconds(seconds: Seconds, n_units: int = 1) -> list[float]:
+    """Return the time of one of some units on each clock."""
+    return [round(1000 * each / n_units, 2) for each in seconds]
 
 
 def difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> list[float]:
