@@ -53,6 +53,7 @@ def test_nothing_is_pickled(module: str) -> None:
         (
             "sqlalchemy",
             {
+                "blocks/transactions.py",
                 "sensequant/databases.py",
                 "sensequant/release/deployments.py",
                 "sensequant/release/registry.py",
