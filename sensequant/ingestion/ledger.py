@@ -62,11 +62,11 @@ _STATE_OF_KEY = sa.select(
     .scalar_subquery(),
     sa.select(sa.func.count()).select_from(STOPS).where(_of_key_and_day(STOPS)).scalar_subquery(),
 )
-_COUNT_CALL = (
-    sa.update(CALLS)
-    .where(_of_key_and_day(CALLS), CALLS.c.minute == sa.bindparam("of_minute"))
-    .values(n_calls=CALLS.c.n_calls + 1)
+_CALLS_OF_MINUTE = sa.update(CALLS).where(
+    _of_key_and_day(CALLS), CALLS.c.minute == sa.bindparam("of_minute")
 )
+_COUNT_CALL = _CALLS_OF_MINUTE.values(n_calls=CALLS.c.n_calls + 1)
+_RETURN_CALL = _CALLS_OF_MINUTE.values(n_calls=CALLS.c.n_calls - 1)
 
 
 class Ledger:
@@ -210,6 +210,12 @@ class Ledger:
                 first = {"key_digest": key_digest, "day": day, "minute": minute, "n_calls": 1}
                 connection.execute(sa.insert(CALLS), first)
         return n_used + 1
+
+    def return_call(self, key_digest: str, *, at: datetime) -> None:
+        """Take back what was counted at an instant for a call that was not made."""
+        own = {"of_key": key_digest, "of_day": session_date_of(at), "of_minute": _minute_of(at)}
+        with self._database.writing() as connection:
+            connection.execute(_RETURN_CALL, own)
 
     def calls_used(self, key_digest: str, day: date) -> int:
         """Return the calls that were counted on a day in India."""

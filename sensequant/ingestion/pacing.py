@@ -64,7 +64,11 @@ class LedgerPacer:
         if self.clock() - counted_at <= _MOMENT:
             return
         # In a longer wait for the minute, another process may have paused all.
-        self._wait_for_pause()
+        try:
+            self._wait_for_pause()
+        except StopSourceError:
+            self.ledger.return_call(self.key_digest, at=counted_at)
+            raise
         if session_date_of(self.clock()) != session_date_of(counted_at):
             self._counted()
 

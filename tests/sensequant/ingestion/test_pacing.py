@@ -195,6 +195,21 @@ def test_a_pause_that_begins_during_the_wait_holds(workers: Workers) -> None:
     assert workers.clock.now == NOON + timedelta(seconds=61)
 
 
+def test_a_stop_that_comes_during_the_wait_counts_no_call(workers: Workers) -> None:
+    """Another process was refused meanwhile: the call is not made, so nothing is counted."""
+    pacer = workers.hire()
+
+    class Stopped(SlowRate):
+        def take(self) -> None:
+            super().take()
+            pacer.stop(AuthExpiredError("session has ended"))
+
+    with pytest.raises(AuthExpiredError):
+        dataclasses.replace(pacer, rate=Stopped(workers.clock, 0.5)).take()
+
+    assert pacer.ledger.calls_used(pacer.key_digest, NOON.date()) == 0
+
+
 def test_one_transaction_allows_a_call(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stop, pause and count are asked for together, as long as nothing has to be waited for."""
     pacer = workers.hire()
